@@ -1,0 +1,3 @@
+"""top for AI agents."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,18 @@
+"""ClawtopError and its kinds; every message says what happened, to what, and what to do.
+
+ClawtopError
+ ├── UsageError     a flag, URI or filter expression that cannot be understood (exit code 2)
+ └── SourceError    a source that cannot be read now; the engine tries it again
+"""
+
+
+class ClawtopError(Exception):
+    """What clawtop tells its user instead of a traceback."""
+
+
+class UsageError(ClawtopError):
+    """The command line, a source URI or a filter expression cannot be understood."""
+
+
+class SourceError(ClawtopError):
+    """A source cannot be read at the moment."""
