@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from clawtop.model.events import State, Tokens
+from clawtop.model.keys import Key
 from clawtop.model.selection import Filter, Scope, everything
 
 
@@ -169,10 +170,23 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that went wrong: `what` is error, fallback, failed turn, abort or compaction."""
+
+    at: int
+    key: Key
+    what: str
+    model: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The fleet at one moment, for one view; `seq` grows with each one published.
 
     `rows` are sorted and filtered, `total` sums them, `hidden` counts the rows that the filter left out.
+    `recent_tokens` and `recent_cost` (micro-dollars) are the whole scope's last 15 minutes in slices of 5 s,
+    oldest first, whatever the window. `incidents` are the latest errors and what followed them, newest first.
     """
 
     seq: int
@@ -182,6 +196,9 @@ class Snapshot:
     total: Row
     sources: tuple[SourceStatus, ...]
     hidden: int = 0
+    recent_tokens: tuple[int, ...] = ()
+    recent_cost: tuple[int, ...] = ()
+    incidents: tuple[Incident, ...] = ()
 
     @property
     def reading(self) -> bool:
