@@ -1,0 +1,63 @@
+"""Bytes in chunks of any size -> whole lines, in bounded memory."""
+
+MAX_LINE = 16 * 1024 * 1024
+"""Bytes of the longest line that is kept."""
+
+
+class LineSplitter:
+    r"""Whole lines out of chunks: without their \n, one trailing \r stripped, blank ones dropped, never a torn one."""
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self.too_long = 0
+        """Lines dropped so far because they were longer than the limit, an unfinished one included."""
+        self._limit = limit
+        self._consumed = 0
+        self._held = bytearray()
+        self._dropped = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the unfinished line that are held back."""
+        return len(self._held)
+
+    @property
+    def consumed(self) -> int:
+        r"""Bytes up to the end of the last line that ended, kept or dropped: the place after its \n."""
+        return self._consumed
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        r"""The lines that this chunk ends; what follows its last \n is kept until that line ends."""
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if not lines:
+            self._hold(rest)
+            return []
+        self._consumed += len(self._held) + self._dropped + len(chunk) - len(rest)
+        carriage = b"\r" in chunk or self._held.endswith(b"\r")
+        if self._dropped:
+            lines[0] = b""
+        elif self._held:
+            self._held += lines[0]
+            lines[0] = bytes(self._held)
+        self._dropped = 0
+        self._held = bytearray()
+        if len(lines[0]) > self._limit or len(chunk) > self._limit:
+            lines = self._within_limit(lines)
+        self._hold(rest)
+        if carriage:
+            lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
+        return [line for line in lines if line]
+
+    def _hold(self, rest: bytes) -> None:
+        size = len(self._held) + len(rest)
+        if not self._dropped and size <= self._limit:
+            self._held += rest
+            return
+        self.too_long += not self._dropped
+        self._dropped += size
+        self._held = bytearray()
+
+    def _within_limit(self, lines: list[bytes]) -> list[bytes]:
+        kept = [line for line in lines if len(line) <= self._limit]
+        self.too_long += len(lines) - len(kept)
+        return kept
