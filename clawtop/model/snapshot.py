@@ -102,6 +102,7 @@ class Row:
     `runs` is None where no source of the row has runs. `cost` is the part that is known: where `unpriced_calls`
     is above 0 the sum is `cost` and something more; where `basis` is unknown it says nothing.
     `spark` is tokens per slice of the window, oldest first. `hold` is ours, `state` the agent's.
+    `kinds_per_min` splits `tokens_per_min` into its buckets, whole tokens; None where nobody did.
     A row that did not change is the same object from one snapshot to the next.
     """
 
@@ -135,6 +136,7 @@ class Row:
     detail: str | None = None
     alerts: tuple[str, ...] = ()
     blind: frozenset[str] = frozenset()
+    kinds_per_min: Tokens | None = None
 
 
 class Health(StrEnum):
