@@ -209,6 +209,17 @@ class Outcome:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """What the sources of an agent cannot see: names of Row and Counters fields that are then not known.
+
+    Of `key` only host and agent count; fields told at different times add up.
+    """
+
+    key: Key
+    fields: frozenset[str]
+
+
 Event = (
     Call
     | Attempt
@@ -222,4 +233,5 @@ Event = (
     | PriceList
     | Declared
     | Outcome
+    | Blind
 )
