@@ -16,3 +16,7 @@ class UsageError(ClawtopError):
 
 class SourceError(ClawtopError):
     """A source cannot be read at the moment."""
+
+
+class Unusable(ClawtopError):
+    """One entry cannot be used. Its text is one of few fixed reasons, because skips are counted by it."""

@@ -1,0 +1,233 @@
+"""One agent's session files: `agents/<id>/sessions`, OpenClaw 2026.2 to 2026.7."""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from clawtop.formats.attribution import SessionFacts
+from clawtop.formats.quantities import moment, text, tokens
+from clawtop.formats.trajectory import Trajectory
+from clawtop.formats.transcript import AgentTranscripts, Transcript
+from clawtop.model.errors import ClawtopError, SourceError, Unusable
+from clawtop.model.events import Event, SessionState, State
+from clawtop.sources.openclaw.progress import Progress
+from clawtop.sources.processes import is_alive
+from clawtop.sources.tail import Tail
+
+_NAME = re.compile(r"(?P<session>[^/]+?)(?P<kind>\.trajectory)?\.jsonl(?P<archived>\.[^/]*)?")
+_LARGEST_INDEX = 256 * 1024 * 1024
+_COLD_MS = 3_600_000
+_FAILED = ("failed", "timeout")
+
+
+@dataclass(slots=True)
+class _File:
+    """A session's or a trajectory's file, followed by inode through its renames."""
+
+    tail: Tail
+    session: str
+    inode: int
+    transcript: Transcript | None
+    changed: int = 0
+    started: bool = False
+    told: State | None = None
+
+
+@dataclass(slots=True)
+class SessionFiles:
+    """Reads what is in the folder, then what is appended to it."""
+
+    folder: Path
+    agent: AgentTranscripts
+    progress: Progress
+    _files: dict[int, _File] = field(default_factory=dict)
+    _locks: dict[str, Path] = field(default_factory=dict)
+    _running: set[str] = field(default_factory=set)
+    _statuses: dict[str, str] = field(default_factory=dict)
+    _index: tuple[int, int, int] = (0, 0, 0)
+    _trajectory: Trajectory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._trajectory = Trajectory(self.agent)
+
+    def look(self) -> None:
+        """See which files there are now: new ones, renamed ones, locks."""
+        try:
+            found = list(os.scandir(self.folder))
+        except (FileNotFoundError, NotADirectoryError):
+            found = []
+        except OSError as error:
+            raise SourceError(f"cannot list {self.folder}: {error.strerror}") from error
+        self._locks = {}
+        for entry in found:
+            if entry.name.endswith(".jsonl.lock"):
+                self._locks[entry.name.removesuffix(".jsonl.lock")] = Path(entry.path)
+            elif entry.name != "sessions.json":
+                self._notice(entry)
+        self._read_index()
+
+    def newest_first(self) -> list[tuple[int, int]]:
+        """(last change in Unix ms, inode) of what has never been read, and its bytes go to what is expected."""
+        waiting = []
+        for inode, file in self._files.items():
+            if not file.started:
+                seen = _stat(file.tail.path)
+                if seen is not None:
+                    file.changed = seen.st_mtime_ns // 1_000_000
+                    self.progress.expected += seen.st_size
+                waiting.append((file.changed, inode))
+        return waiting
+
+    def read(self, inode: int) -> Iterator[list[Event]]:
+        """Events of one file from where it was left, a chunk at a time."""
+        file = self._files.get(inode)
+        while file is not None:
+            file.started = True
+            try:
+                chunk = file.tail.read()
+            except SourceError as error:
+                self.progress.note(file.tail.path.name, str(error))
+                return
+            self.progress.note(file.tail.path.name, None)
+            if chunk.gone:
+                self._files.pop(inode, None)
+                return
+            if chunk.restarted:
+                self._restart(file)
+            self.progress.read += chunk.size
+            if chunk.lines:
+                yield list(self._events(file, chunk.lines))
+            if not chunk.more:
+                return
+
+    def grown(self, now: int, *, thorough: bool) -> list[int]:
+        """Inodes of files that have something new; those long idle are looked at only when `thorough`."""
+        fresh = []
+        for inode, file in self._files.items():
+            if not thorough and file.started and now - file.changed > _COLD_MS:
+                continue
+            seen = _stat(file.tail.path)
+            if seen is None:
+                continue
+            changed = seen.st_mtime_ns // 1_000_000
+            if changed != file.changed or seen.st_size != file.tail.offset or not file.started:
+                file.changed = changed
+                fresh.append(inode)
+        return fresh
+
+    def settle(self, now: int) -> list[Event]:
+        """Run states as the locks tell them, and what the end of a run says of its last failed attempt."""
+        running = {session for session, lock in self._locks.items() if _held(lock)}
+        events: list[Event] = []
+        for file in self._files.values():
+            transcript = file.transcript
+            if transcript is None or not file.started:
+                continue
+            if transcript.unsettled and file.session not in running:
+                events += transcript.settle()
+            events += self._states(file, transcript, running)
+        for session in running - self._running:
+            events.append(SessionState(self.agent.who.key(session), now, State.RUNNING))
+        ended = self._running - running - {f.session for f in self._files.values() if f.transcript}
+        events += [SessionState(self.agent.who.key(session), now, State.IDLE) for session in ended]
+        self._running = running
+        return events
+
+    def _states(self, file: _File, transcript: Transcript, running: set[str]) -> Iterable[Event]:
+        if file.session in running or ".jsonl." in file.tail.path.name:
+            file.told = None if file.session in running else file.told
+            return
+        failed = transcript.failed or self._statuses.get(file.session) in _FAILED
+        state = State.ERROR if failed else State.IDLE
+        if state is not file.told:
+            file.told = state
+            yield SessionState(self.agent.who.key(file.session), file.changed, state)
+
+    def _notice(self, entry: os.DirEntry[str]) -> None:
+        named = _NAME.fullmatch(entry.name)
+        if named is None:
+            return
+        inode, session, path = entry.inode(), named["session"], Path(entry.path)
+        known = self._files.get(inode)
+        if known is not None and known.session == session:
+            known.tail.path = path
+            return
+        transcript = None if named["kind"] else Transcript(self.agent, session)
+        self._files[inode] = _File(Tail(path, by_inode=True), session, inode, transcript)
+
+    def _restart(self, file: _File) -> None:
+        if file.transcript is not None:
+            file.transcript = Transcript(self.agent, file.session)
+
+    def _events(self, file: _File, lines: list[bytes]) -> Iterable[Event]:
+        for line in lines:
+            self.progress.entries += 1
+            try:
+                if file.transcript is not None:
+                    yield from file.transcript.read(line)
+                else:
+                    yield from self._trajectory.read(line, file.session)
+            except Unusable as reason:
+                self.progress.skip(str(reason))
+        if file.tail.too_long:
+            self.progress.skip("a line over 16 MiB", file.tail.too_long)
+            file.tail.too_long = 0
+
+    def _read_index(self) -> None:
+        """sessions.json says which key a session goes by, and is rewritten by rename all the time."""
+        path = self.folder / "sessions.json"
+        seen = _stat(path)
+        if seen is None or self._index == (seen.st_ino, seen.st_mtime_ns, seen.st_size):
+            return
+        self._index = (seen.st_ino, seen.st_mtime_ns, seen.st_size)
+        try:
+            index = orjson.loads(path.read_bytes() if seen.st_size <= _LARGEST_INDEX else b"")
+        except (OSError, ValueError) as error:
+            self.progress.note(f"{self.agent.who.agent}/sessions.json", f"cannot be read ({error})"[:200])
+            return
+        self.progress.note(f"{self.agent.who.agent}/sessions.json", None)
+        if not isinstance(index, dict):
+            return
+        for key, session in index.items():
+            if isinstance(session, dict) and (identity := text(session.get("sessionId"))):
+                self.agent.who.learn(identity, _facts(key, session))
+                self._statuses[identity] = str(session.get("status"))
+
+
+def _facts(key: str, session: dict[str, Any]) -> SessionFacts:
+    try:
+        window = tokens(session.get("contextTokens")) or None
+    except ClawtopError:
+        window = None
+    return SessionFacts(
+        # A cron job's session is listed under its job and under its run: the job's key says more.
+        session_key=text(key.split(":run:", maxsplit=1)[0]),
+        label=text(session.get("label")),
+        parent=text(session.get("spawnedBy")) or text(session.get("parentSessionKey")),
+        window=window,
+    )
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen if stat.S_ISREG(seen.st_mode) else None
+
+
+def _held(lock: Path) -> bool:
+    """Whether a live process holds the lock; it stays behind when the gateway is killed."""
+    try:
+        owner = orjson.loads(lock.read_bytes()[:4096])
+    except (OSError, orjson.JSONDecodeError):
+        return False
+    if not isinstance(owner, dict):
+        return False
+    return is_alive(owner.get("pid"), start_ticks=owner.get("starttime"), not_after=moment(owner.get("createdAt")))
