@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clawtop.formats.lines import LineSplitter
@@ -26,6 +26,7 @@ texts = st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b"a", b"bc", b"\x00", b
 )
 
 
+@settings(deadline=None)
 @given(data=texts | st.binary(), cuts=st.lists(st.integers(0, 200)), limit=st.integers(0, 12))
 def test_any_chunking_gives_the_same_lines(data: bytes, cuts: list[int], limit: int) -> None:
     places = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
