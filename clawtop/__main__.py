@@ -1,0 +1,7 @@
+"""`python -m clawtop`."""
+
+import sys
+
+from clawtop.cli import main
+
+sys.exit(main())

@@ -1,0 +1,276 @@
+"""The command line. Imports the screen only when it shows one."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clawtop import __version__
+from clawtop.model.errors import ClawtopError, UsageError
+
+if TYPE_CHECKING:
+    from clawtop.engine import Engine
+    from clawtop.model.snapshot import Snapshot, View
+    from clawtop.sources import Source
+
+FINE, TROUBLE, USAGE = 0, 1, 2
+_WINDOWS = ("1m", "5m", "15m", "1h", "24h", "7d", "all")
+_GROUPINGS = (
+    "agent",
+    "project",
+    "user",
+    "owner",
+    "model",
+    "provider",
+    "session",
+    "run",
+    "task",
+    "cron",
+    "host",
+    "environment",
+)
+_SHORTEST_DELAY = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line asks for, checked."""
+
+    sources: Sequence["Source"]
+    named: bool
+    view: "View"
+    options: argparse.Namespace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run clawtop; returns its exit code: 0 fine, 1 a source is down or something went wrong, 2 usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        _log_to_file()
+        return _run(_ask(options))
+    except UsageError as error:
+        print(f"clawtop: {error}", file=sys.stderr)
+        return USAGE
+    except ClawtopError as error:
+        print(f"clawtop: {error}", file=sys.stderr)
+        return TROUBLE
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; nothing may be flushed into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clawtop",
+        description="top for AI agents: what each agent burns, live. Without options: the screen, on everything found.",
+        epilog="sources: openclaw:DIR  events:PATH (a file, a folder, or - for standard input)  demo:",
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=("demo", "doctor"), help="demo: a made-up fleet; doctor: what is found where"
+    )
+    parser.add_argument("--version", action="version", version=f"clawtop {__version__}")
+    what = parser.add_argument_group("what to show")
+    what.add_argument(
+        "-s", "--source", action="append", default=[], metavar="URI", help="instead of discovery; repeatable"
+    )
+    what.add_argument("-p", "--project", action="append", default=[], metavar="GLOB", help="only this project's calls")
+    what.add_argument("-a", "--agent", action="append", default=[], metavar="GLOB")
+    what.add_argument("-u", "--user", action="append", default=[], metavar="GLOB")
+    what.add_argument(
+        "-f", "--filter", default="", metavar="EXPR", help="rows: words, project:x, cost>5, retries>0, !idle"
+    )
+    what.add_argument("-w", "--window", default="1h", choices=_WINDOWS)
+    what.add_argument("-g", "--group-by", default="agent", choices=_GROUPINGS)
+    what.add_argument(
+        "--sort",
+        default="usd_per_hour",
+        metavar="COLUMN",
+        help="a number or text of the filter, e.g. cost; -cost turns it round",
+    )
+    what.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS")
+    how = parser.add_argument_group("without a screen")
+    how.add_argument("-b", "--batch", action="store_true", help="plain text, again and again, like top -b")
+    how.add_argument(
+        "-n", "--iterations", type=int, default=0, metavar="N", help="how often, with -b; 0 is without end"
+    )
+    how.add_argument("-1", "--once", action="store_true", help="read everything there is, print, end")
+    how.add_argument("--json", action="store_true", help="one object a line")
+    how.add_argument("--csv", action="store_true")
+    how.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="how long --once may read (30)")
+    screen = parser.add_argument_group("the screen")
+    screen.add_argument("--ascii", action="store_true", help="no character outside ASCII")
+    screen.add_argument("--mouse", action="store_true", help="take the mouse from the terminal")
+    screen.add_argument("--readonly", action="store_true", help="no key that acts on an agent")
+    return parser
+
+
+def _ask(options: argparse.Namespace) -> _Asked:
+    from clawtop.discovery import discover, open_source  # noqa: PLC0415 - --version and --help stay instant
+    from clawtop.model.selection import NUMBERS, TEXTS, Scope, parse_filter  # noqa: PLC0415
+    from clawtop.model.snapshot import Grouping, View, Window  # noqa: PLC0415
+
+    column = options.sort.removeprefix("-")
+    if column not in {*NUMBERS, *TEXTS}:
+        raise UsageError(f"--sort {column!r} is no column; one of {', '.join(sorted({*NUMBERS, *TEXTS}))}")
+    if not _SHORTEST_DELAY <= options.delay <= 3600:
+        raise UsageError(f"-d {options.delay} is no delay between {_SHORTEST_DELAY} and 3600 seconds")
+    if not 0 <= options.timeout <= 86400:
+        raise UsageError(f"--timeout {options.timeout} is no time between 0 and 86400 seconds")
+    if options.iterations < 0:
+        raise UsageError(f"-n {options.iterations} is less than 0")
+    if options.json and options.csv:
+        raise UsageError("--json and --csv: one of them at a time")
+    view = View(
+        window=Window(options.window),
+        group_by=Grouping(options.group_by),
+        filter=parse_filter(options.filter),
+        scope=Scope(tuple(options.project), tuple(options.agent), tuple(options.user)),
+        sort=column,
+        descending=(column not in TEXTS) is not options.sort.startswith("-"),
+    )
+    if options.command == "demo":
+        return _Asked([open_source("demo:")], named=True, view=view, options=options)
+    named = [open_source(uri) for uri in options.source]
+    return _Asked(named or discover(os.environ, Path.home()), bool(named), view, options)
+
+
+def _run(asked: _Asked) -> int:
+    options = asked.options
+    if options.command == "doctor":
+        return _doctor(asked)
+    if options.once or ((options.json or options.csv) and not options.batch):
+        return _once(asked)
+    if options.batch:
+        return _batch(asked)
+    return _screen(asked)
+
+
+def _engine(asked: _Asked, *, follow: bool) -> "Engine":
+    from clawtop.engine import Engine  # noqa: PLC0415
+
+    return Engine(asked.sources, asked.view, delay=asked.options.delay, follow=follow)
+
+
+def _once(asked: _Asked) -> int:
+    engine = _engine(asked, follow=False)
+    engine.start()
+    finished = engine.caught_up(asked.options.timeout)
+    snapshot = engine.snapshot if finished else engine.look(asked.view).result()
+    engine.stop()
+    _print(asked, snapshot)
+    if not finished:
+        print(f"clawtop: not everything was read within {asked.options.timeout:g} s (--timeout)", file=sys.stderr)
+        return TROUBLE
+    return _health(asked, snapshot)
+
+
+def _batch(asked: _Asked) -> int:
+    engine = _engine(asked, follow=True)
+    engine.start()
+    engine.caught_up(asked.options.timeout)
+    shown = 0
+    try:
+        while True:
+            _print(asked, engine.snapshot)
+            shown += 1
+            if shown == asked.options.iterations:
+                return _health(asked, engine.snapshot)
+            time.sleep(asked.options.delay)
+    finally:
+        engine.stop()
+
+
+def _print(asked: _Asked, snapshot: "Snapshot") -> None:
+    from clawtop import report  # noqa: PLC0415
+
+    if asked.options.json:
+        print(report.to_json(snapshot), flush=True)
+        return
+    text = report.to_csv(snapshot) if asked.options.csv else report.to_text(snapshot)
+    if asked.options.ascii or not _speaks_utf8():
+        text = text.replace("–", "-").encode("ascii", "replace").decode()
+    print(text, end="" if asked.options.csv or asked.options.once else "\n", flush=True)
+
+
+def _speaks_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _health(asked: _Asked, snapshot: "Snapshot") -> int:
+    from clawtop.model.snapshot import Health  # noqa: PLC0415
+    from clawtop.plain import printable  # noqa: PLC0415
+
+    down = [source for source in snapshot.sources if source.health is Health.DOWN]
+    for source in down:
+        print(f"clawtop: {printable(source.uri)} is down: {printable(source.detail, 500)}", file=sys.stderr)
+    return TROUBLE if down and asked.named else FINE
+
+
+def _doctor(asked: _Asked) -> int:
+    from clawtop import doctor  # noqa: PLC0415
+
+    engine = _engine(asked, follow=False)
+    engine.start()
+    finished = engine.caught_up(asked.options.timeout)
+    snapshot = engine.look(asked.view).result() if not finished else engine.snapshot
+    engine.stop()
+    print(doctor.examine(snapshot, named=asked.named), end="")
+    return _health(asked, snapshot)
+
+
+def _screen(asked: _Asked) -> int:
+    if not sys.stdout.isatty() or not sys.stdin.isatty():
+        raise UsageError("the screen needs a terminal; use --once or -b without one, with --json for a program")
+    if os.environ.get("TERM", "dumb") == "dumb":
+        raise UsageError("this terminal is TERM=dumb and cannot show a screen; use -b or --once")
+    from clawtop.discovery import open_source  # noqa: PLC0415
+    from clawtop.tui.app import ScreenOptions, run_screen  # noqa: PLC0415
+
+    engine = _engine(asked, follow=True)
+    options = ScreenOptions(
+        delay=asked.options.delay,
+        view=asked.view,
+        ascii=asked.options.ascii,
+        mouse=asked.options.mouse,
+        readonly=asked.options.readonly,
+        demo_offer=lambda: engine.add(open_source("demo:")),
+    )
+    engine.start()
+    try:
+        return run_screen(engine, options)
+    finally:
+        engine.stop()
+
+
+def _log_to_file() -> None:
+    """What goes wrong inside is written to a file of the state directory: the terminal belongs to the screen."""
+    folder = state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handler: logging.Handler = logging.FileHandler(
+            folder / "clawtop.log", delay=True, encoding="utf-8", errors="replace"
+        )
+    except OSError:
+        handler = logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("clawtop").addHandler(handler)
+    logging.getLogger("clawtop").propagate = False
+
+
+def state_folder() -> Path:
+    """Where clawtop keeps what outlives it: `CLAWTOP_STATE_DIR`, else the system's place for a user's state."""
+    named = os.environ.get("CLAWTOP_STATE_DIR")
+    if named:
+        return Path(named).expanduser()
+    from platformdirs import user_state_path  # noqa: PLC0415
+
+    return user_state_path("clawtop", appauthor=False)

@@ -1,0 +1,43 @@
+"""Source URIs, and the sources that are found where none is named."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from clawtop.model.errors import UsageError
+from clawtop.sources import Source
+
+KINDS = ("openclaw:DIR", "events:PATH", "demo:")
+
+
+def open_source(uri: str) -> Source:
+    """The source that `uri` names. Raises UsageError for a kind that does not exist or a path that is missing in it."""
+    kind, colon, rest = uri.partition(":")
+    if not colon:
+        raise UsageError(f"source {uri!r} has no kind in front; one of {', '.join(KINDS)}")
+    match kind:
+        case "openclaw":
+            from clawtop.sources.openclaw import OpenClawSource  # noqa: PLC0415 - only what is used is imported
+
+            return OpenClawSource(uri, _path(uri, rest))
+        case "events":
+            from clawtop.sources.events import EventsSource  # noqa: PLC0415
+
+            return EventsSource(uri, Path("-") if rest == "-" else _path(uri, rest))
+        case "demo":
+            from clawtop.sources.demo import DemoSource  # noqa: PLC0415
+
+            return DemoSource(uri)
+    raise UsageError(f"source {uri!r} is of no known kind; one of {', '.join(KINDS)}")
+
+
+def _path(uri: str, rest: str) -> Path:
+    if not rest:
+        raise UsageError(f"source {uri!r} needs a path after the colon")
+    return Path(rest).expanduser()
+
+
+def discover(environment: Mapping[str, str], home: Path) -> Sequence[Source]:
+    """What this environment's agents leave behind, whether or not it is there yet."""
+    from clawtop.sources.openclaw import OpenClawSource, find_homes  # noqa: PLC0415
+
+    return [OpenClawSource(f"openclaw:{folder}", folder, config) for folder, config in find_homes(environment, home)]

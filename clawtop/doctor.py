@@ -1,0 +1,46 @@
+"""What `clawtop doctor` says: what was looked for, what was found there, and what it can tell."""
+
+from clawtop import units
+from clawtop.model.snapshot import Health, Snapshot, SourceStatus
+from clawtop.plain import printable
+
+_MARKS = {Health.OK: "ok", Health.READING: "still reading", Health.DOWN: "DOWN"}
+
+
+def examine(snapshot: Snapshot, *, named: bool) -> str:
+    """Plain text, a paragraph for each source and one for the fleet as a whole."""
+    lines = ["clawtop doctor", ""]
+    for source in snapshot.sources:
+        lines += [*_source(source), ""]
+    lines += _fleet(snapshot)
+    if not named and not snapshot.rows:
+        lines += [
+            "Nothing was found. Name what to read:",
+            "  clawtop -s openclaw:DIR     OpenClaw's state directory (where agents/ lies)",
+            "  clawtop -s events:PATH      JSON lines of usage events, a file, a folder, or - for standard input",
+            "  clawtop demo                a made-up fleet, to see the screen",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _source(source: SourceStatus) -> list[str]:
+    lines = [
+        printable(f"{source.uri}: {_MARKS[source.health]}", 1000),
+        f"  {printable(source.detail, 1000)}",
+        f"  {source.entries:,} entries read, {units.size(source.bytes)}",
+    ]
+    lines += [f"  skipped {count:,}: {printable(reason)}" for reason, count in sorted(source.skipped.items())]
+    return lines
+
+
+def _fleet(snapshot: Snapshot) -> list[str]:
+    total = snapshot.total
+    blind = ", ".join(sorted(total.blind)) or "none"
+    return [
+        f"{len(snapshot.rows)} agents, {total.counters.calls:,} calls, {total.tokens.total:,} tokens",
+        f"{units.exact_money(total.cost)} ({total.basis.value}) in the window {snapshot.view.window.value}",
+        f"calls without a known price: {total.counters.unpriced_calls:,}",
+        f"counters some agent's source cannot fill: {blind}",
+        "pausing: not in this version",
+        "",
+    ]

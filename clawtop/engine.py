@@ -1,0 +1,260 @@
+"""The engine: a thread with its own event loop that runs the sources, folds what they read, and publishes snapshots.
+
+A screen that stalls delays nothing here: it pulls the latest snapshot and skips those it missed.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from clawtop.fleet.fleet import Fleet
+from clawtop.model.errors import SourceError
+from clawtop.model.events import Call, Event
+from clawtop.model.snapshot import Health, Snapshot, SourceStatus, View
+from clawtop.sources import Source
+
+_log = logging.getLogger(__name__)
+
+_SOON_MS = 60_000
+_FIRST_WAIT_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 30.0
+_PRUNE_SECONDS = 60.0
+_IDLE_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One source, how it does, and whether it has read what was there at the start."""
+
+    source: Source
+    status: SourceStatus
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    early: int = 0
+
+
+class _Outlet:
+    """Where one source puts what it read."""
+
+    def __init__(self, engine: "Engine", slot: _Slot) -> None:
+        self._engine = engine
+        self._slot = slot
+
+    async def put(self, events: Sequence[Event]) -> None:
+        """Fold the events, then let the other sources and the snapshots have their turn."""
+        self._engine.fold(events, self._slot)
+        await asyncio.sleep(0)
+
+    def report(self, status: SourceStatus) -> None:
+        """Show the source's new status."""
+        self._engine.report(status, self._slot)
+
+    def now(self) -> int:
+        """Unix milliseconds."""
+        return now_ms()
+
+
+def now_ms() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Engine:
+    """Runs sources and publishes snapshots of one view at most every `delay` seconds.
+
+    Its methods may be called from any thread, `fold` and `report` only from its own.
+    """
+
+    def __init__(self, sources: Sequence[Source], view: View, *, delay: float = 1.0, follow: bool = True) -> None:
+        self._fleet = Fleet()
+        self._view = view
+        self._delay = delay
+        self._follow = follow
+        self._slots = [_slot(source) for source in sources]
+        self._seq = 0
+        self._snapshot = self._make(view)
+        self._listener: Callable[[], None] | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready = threading.Event()
+        self._caught_up = threading.Event()
+        self._dirty = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The latest one; it is never changed, only replaced."""
+        return self._snapshot
+
+    def start(self) -> None:
+        """Begin to read. Returns as soon as the engine takes calls."""
+        self._thread = threading.Thread(target=self._run, name="clawtop-engine", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    def stop(self) -> None:
+        """Let go of the sources and end the thread; at most some seconds."""
+        loop, thread = self._loop, self._thread
+        if loop is not None and thread is not None and thread.is_alive():
+            loop.call_soon_threadsafe(self._cancel)
+            thread.join(timeout=5)
+
+    def caught_up(self, timeout: float) -> bool:
+        """Wait until every source has read what was there or is down; False where `timeout` seconds passed first."""
+        return self._caught_up.wait(timeout)
+
+    def listen(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` in the engine's thread after each snapshot; None ends that."""
+        self._listener = callback
+
+    def show(self, view: View) -> None:
+        """Make snapshots of this view from now on, the first one at once."""
+        self._call(lambda: self._turn_to(view))
+
+    def look(self, view: View) -> Future[Snapshot]:
+        """One snapshot of another view, beside those that are published."""
+        future: Future[Snapshot] = Future()
+
+        def make() -> None:
+            if future.set_running_or_notify_cancel():
+                future.set_result(self._make(view))
+
+        self._call(make)
+        return future
+
+    def add(self, source: Source) -> None:
+        """Read this source, too."""
+
+        def begin() -> None:
+            slot = _slot(source)
+            self._slots.append(slot)
+            self._keep(self._supervise(slot))
+            self._dirty.set()
+
+        self._call(begin)
+
+    def fold(self, events: Sequence[Event], slot: _Slot) -> None:
+        """Count these events. A clock that runs ahead is set to now, and the source says so."""
+        latest = now_ms() + _SOON_MS
+        for event in events:
+            if isinstance(event, Call) and event.at > latest:
+                slot.early += 1
+                self._fleet.fold(replace(event, at=latest - _SOON_MS))
+            else:
+                self._fleet.fold(event)
+        self._dirty.set()
+
+    def report(self, status: SourceStatus, slot: _Slot) -> None:
+        """Take over a source's status; `since` is when its health last changed."""
+        changed = status.health is not slot.status.health or not slot.status.since
+        early = f"{slot.early} from the future, counted as now" if slot.early else ""
+        slot.status = replace(
+            status,
+            since=now_ms() if changed else slot.status.since,
+            detail="; ".join(filter(None, (status.detail, early))),
+        )
+        if status.health is not Health.READING:
+            slot.caught_up.set()
+        self._dirty.set()
+
+    def _call(self, function: Callable[[], None]) -> None:
+        if self._loop is None or self._loop.is_closed():
+            function()
+        else:
+            self._loop.call_soon_threadsafe(function)
+
+    def _turn_to(self, view: View) -> None:
+        self._view = view
+        self._publish()
+
+    def _make(self, view: View) -> Snapshot:
+        self._seq += 1
+        return self._fleet.snapshot(view, now_ms(), self._seq, tuple(slot.status for slot in self._slots))
+
+    def _publish(self) -> None:
+        self._snapshot = self._make(self._view)
+        listener = self._listener
+        if listener is not None:
+            listener()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._ready.set()
+            self._caught_up.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        for slot in self._slots:
+            self._keep(self._supervise(slot))
+        self._keep(self._tell_when_caught_up())
+        self._keep(self._prune())
+        self._ready.set()
+        await self._keep(self._publish_on())
+
+    def _keep(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _cancel(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def _publish_on(self) -> None:
+        while True:
+            self._dirty.clear()
+            self._publish()
+            await asyncio.sleep(self._delay)
+            try:
+                await asyncio.wait_for(self._dirty.wait(), max(0.0, _IDLE_SECONDS - self._delay))
+            except TimeoutError:
+                continue
+
+    async def _tell_when_caught_up(self) -> None:
+        for slot in self._slots:
+            await slot.caught_up.wait()
+        self._publish()
+        self._caught_up.set()
+
+    async def _prune(self) -> None:
+        while True:
+            await asyncio.sleep(_PRUNE_SECONDS)
+            self._fleet.prune(now_ms())
+
+    async def _supervise(self, slot: _Slot) -> None:
+        """Run a source for as long as the engine lives, with growing waits after each failure."""
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            began = time.monotonic()
+            try:
+                await slot.source.run(_Outlet(self, slot), follow=self._follow)
+            except SourceError as error:
+                self._fail(slot, str(error))
+            except Exception as error:  # noqa: BLE001 - one source that fails must not end the others; it is shown
+                _log.exception("source %s failed", slot.source.uri)
+                self._fail(slot, f"failed inside clawtop: {type(error).__name__}: {error}; the log has more")
+            else:
+                if slot.status.health is Health.READING:
+                    self.report(replace(slot.status, health=Health.OK), slot)
+                return
+            if not self._follow:
+                return
+            wait = _FIRST_WAIT_SECONDS if time.monotonic() - began > _LONGEST_WAIT_SECONDS else wait
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+
+    def _fail(self, slot: _Slot, why: str) -> None:
+        self.report(replace(slot.status, health=Health.DOWN, detail=why), slot)
+
+
+def _slot(source: Source) -> _Slot:
+    return _Slot(source, SourceStatus(uri=source.uri))
