@@ -4,10 +4,12 @@
 
 The model's name, or a word in the newest message of a person, chooses what happens:
 
-    model  normal · slow · toolloop · flaky429 · flaky529 (two failures, then fine) · err401 err404 err429 err500 err529
+    model  normal · slow · toolloop · err401 err404 err429 err500 err529
+           flaky429 · flaky529 (two failures, then fine) · quota429 (two short refusals, then one for the day)
     word   SLOWPLEASE  75 chunks, one a second    DOTOOLS    three short exec calls
            TOOLLOOP    up to MAXLOOP reads        SLEEPTOOL  one exec of `sleep 90`
-           SPAWN       one subagent               BIGOUT     one long answer that compresses well
+           SPAWN       one subagent               SPAWNFORK  one with a copy of its parent's history
+           BIGOUT      one long answer that compresses well
 
 Each request and each answer is a JSON line in REQUEST_LOG: {"ev": "req" | "resp" | "client_gone", "ts": …, "model": …}.
 The "req" lines say whether an agent that is paused still reaches its model.
@@ -34,7 +36,7 @@ ERRORS = {
     "err500": (500, "server_error"),
     "err529": (529, "overloaded_error"),
 }
-FLAKY = {"flaky429": "err429", "flaky529": "err529"}
+FLAKY = {"flaky429": "err429", "flaky529": "err529", "quota429": "err429"}
 FAILURES_OF_A_FLAKY_MODEL = 2
 MAXLOOP = int(os.environ.get("CLAWTOP_E2E_MAXLOOP", "60"))
 SLOW_CHUNKS = 75
@@ -55,13 +57,18 @@ class Desk:
         with self.lock, self.log.open("a") as log:
             log.write(json.dumps({"ts": time.time(), **fields}) + "\n")
 
-    def fails(self, model: str, asked: str) -> tuple[int, str] | None:
-        """The status and code this request is refused with, None where it is answered."""
-        if model not in FLAKY:
-            return ERRORS.get(model)
+    def fails(self, model: str, asked: str) -> tuple[int, str, str] | None:
+        """The status, code and words this request is refused with, None where it is answered."""
+        name = FLAKY.get(model, model)
+        if name not in ERRORS:
+            return None
+        status, code = ERRORS[name]
         with self.lock:
-            count = self.failures[asked[-60:]] = self.failures.get(asked[-60:], 0) + 1
-        return ERRORS[FLAKY[model]] if count <= FAILURES_OF_A_FLAKY_MODEL else None
+            count = self.failures[asked[-60:]] = self.failures.get(asked[-60:], 0) + (model in FLAKY)
+        if count <= FAILURES_OF_A_FLAKY_MODEL:
+            return status, code, f"mock {status}"
+        # A quota for the day is what a gateway does not wait for: it falls back at once.
+        return (status, code, "mock daily request limit reached") if model == "quota429" else None
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,8 @@ def last_asked(messages: list[Body]) -> tuple[str, int]:
     return "", done
 
 
-def tool_call(model: str, asked: str, done: int) -> tuple[str, Body] | None:
-    """The tool the model asks for next, with its arguments."""
+def tool_call(model: str, asked: str, done: int, offered: frozenset[str]) -> tuple[str, Body] | None:
+    """The tool the model asks for next, with its arguments, `offered` being what the gateway lets it choose from."""
     if (model == "toolloop" or "TOOLLOOP" in asked) and done < MAXLOOP:
         return "read", {"path": "notes.txt"}
     if "DOTOOLS" in asked and done < 3:
@@ -111,20 +118,27 @@ def tool_call(model: str, asked: str, done: int) -> tuple[str, Body] | None:
     if "SLEEPTOOL" in asked and done < 1:
         return "exec", {"command": "sleep 90"}
     if "SPAWN" in asked and done < 1:
-        spawn = {"task": "Say hello from the subagent SLOWPLEASE", "label": "sub1"}
-        return "tool_call", {"id": "sessions_spawn", "args": spawn}
+        spawn: Body = {"task": "Say hello from the subagent", "label": "sub1"}
+        if "SPAWNFORK" in asked:
+            spawn["context"] = "fork"
+        # 2026.9 hides most tools behind one that calls them by name.
+        direct = "sessions_spawn" in offered
+        return ("sessions_spawn", spawn) if direct else ("tool_call", {"id": "sessions_spawn", "args": spawn})
     return None
 
 
-def answer(number: int, model: str, asked: str, done: int, size: int) -> Answer:
+def answer(number: int, body: Body, size: int) -> Answer:
     """What the model answers to a request of `size` bytes."""
+    model = body.get("model", "normal")
+    asked, done = last_asked(body.get("messages", []))
+    offered = frozenset(tool.get("function", {}).get("name", "") for tool in body.get("tools") or [])
     slow = model == "slow" or "SLOWPLEASE" in asked
     pieces = [word + " " for word in f"Mock answer {number} from {model}".split()]
     if "BIGOUT" in asked:
         pieces = [" ".join(f"line {i} of a long compressible mock answer." for i in range(160))]
     elif slow:
         pieces = [f"chunk{i} " for i in range(SLOW_CHUNKS)]
-    called = tool_call(model, asked, done)
+    called = tool_call(model, asked, done, offered)
     prompt, output = max(50, size // 4), len(pieces) + (20 if called else 0)
     usage = {
         "prompt_tokens": prompt,
@@ -150,22 +164,22 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class calls it so)
         """Says nothing: the request log says it all."""
 
-    def do_GET(self) -> None:  # noqa: N802 (the base class asks for it)
+    def do_GET(self) -> None:
         """The models there are."""
         self.send_json(200, {"object": "list", "data": [{"id": "normal", "object": "model"}]})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """A chat completion."""
         size = int(self.headers.get("content-length", 0))
         body: Body = json.loads(self.rfile.read(size) or b"{}")
         model, messages, number = body.get("model", "normal"), body.get("messages", []), next(self.desk.numbers)
-        asked, done = last_asked(messages)
+        asked, _ = last_asked(messages)
         self.desk.note(ev="req", id=number, model=model, messages=len(messages), asked=asked[-120:])
         failure = self.desk.fails(model, asked)
         if failure:
             self.refuse(number, *failure)
             return
-        said = answer(number, model, asked, done, size)
+        said = answer(number, body, size)
         base = {"id": f"chatcmpl-{BOOT}-{number}", "created": int(time.time()), "model": model}
         try:
             if body.get("stream"):
@@ -177,11 +191,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.desk.note(ev="resp", id=number, model=model, status=200, usage=said.usage)
 
-    def refuse(self, number: int, status: int, code: str) -> None:
+    def refuse(self, number: int, status: int, code: str, words: str) -> None:
         """Answers with an error."""
         self.desk.note(ev="resp", id=number, status=status)
         headers = {"retry-after": "1"} if status == 429 else {}
-        self.send_json(status, {"error": {"message": f"mock {status}", "type": code, "code": code}}, headers)
+        self.send_json(status, {"error": {"message": words, "type": code, "code": code}}, headers)
 
     def send_json(self, status: int, body: Body, headers: dict[str, str] | None = None) -> None:
         """Answers with one JSON object."""

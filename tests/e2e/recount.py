@@ -137,15 +137,22 @@ def select(database: Path, table: str, query: str, values: tuple[str, ...] = ())
 
 
 def file_entries(folder: Path) -> Iterator[tuple[str, Entry]]:
-    """(session id, entry) of every session file, renamed ones too."""
-    for path in sorted(folder.glob("*.jsonl*")):
-        session, _, rest = path.name.partition(".jsonl")
-        if ".trajectory" in session or rest.startswith(".lock"):
-            continue
-        lines = path.read_bytes().split(b"\n")
-        for line in lines[:-1]:
-            if line.strip():
-                yield session, json.loads(line)
+    """(session id, entry) of every session file, renamed ones too, a fork after its parent."""
+    files = [(path.name.partition(".jsonl"), read_lines(path)) for path in folder.glob("*.jsonl*")]
+    transcripts = [
+        (session, entries)
+        for (session, _, rest), entries in files
+        if entries and not session.endswith(".trajectory") and not rest.startswith(".lock")
+    ]
+    # A fork repeats its parent's entries with their own times; only its header says when it was made.
+    for session, entries in sorted(transcripts, key=lambda transcript: transcript[1][0].get("timestamp", "")):
+        yield from ((session, entry) for entry in entries)
+
+
+def read_lines(path: Path) -> list[Entry]:
+    """The finished lines of a file."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in lines if line.strip()]
 
 
 def role(entry: Entry) -> str | None:
