@@ -56,7 +56,7 @@ class AgentDatabase:
     _transcripts: dict[str, Transcript] = field(default_factory=dict)
     _generations: dict[str, object] = field(default_factory=dict)
     _statuses: dict[str, tuple[str, int, str | None]] = field(default_factory=dict)
-    _told: dict[str, tuple[State, int]] = field(default_factory=dict)
+    _told: dict[str, tuple[State, str | int | None]] = field(default_factory=dict)
     _unsettled: set[str] = field(default_factory=set)
     _entries: _Cursor = field(default_factory=lambda: _Cursor("transcript_events"))
     _traces: _Cursor = field(default_factory=lambda: _Cursor("trajectory_runtime_events"))
@@ -164,9 +164,10 @@ class AgentDatabase:
         for session, (status, updated, error) in self._statuses.items():
             claimed = session in claims
             state = _state(status, error, claimed=claimed, alive=alive)
-            if self._told.get(session) == (state, updated):
+            news = (state, claims.get(session) if claimed else updated)
+            if self._told.get(session) == news:
                 continue
-            self._told[session] = (state, updated)
+            self._told[session] = news
             at = now if state is State.RUNNING else updated
             key = self.agent.who.key(session)
             events.append(SessionState(key, at, state, error if state is State.ERROR else None, claims.get(session)))

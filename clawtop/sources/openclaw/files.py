@@ -23,6 +23,7 @@ from clawtop.sources.tail import Tail
 _NAME = re.compile(r"(?P<session>[^/]+?)(?P<kind>\.trajectory)?\.jsonl(?P<archived>\.[^/]*)?")
 _LARGEST_INDEX = 256 * 1024 * 1024
 _COLD_MS = 3_600_000
+_LOCK_GRACE_MS = 1500
 _FAILED = ("failed", "timeout")
 
 
@@ -48,7 +49,7 @@ class SessionFiles:
     progress: Progress
     _files: dict[int, _File] = field(default_factory=dict)
     _locks: dict[str, Path] = field(default_factory=dict)
-    _running: set[str] = field(default_factory=set)
+    _running: dict[str, int] = field(default_factory=dict)
     _statuses: dict[str, str] = field(default_factory=dict)
     _index: tuple[int, int, int] = (0, 0, 0)
     _trajectory: Trajectory = field(init=False)
@@ -123,31 +124,36 @@ class SessionFiles:
 
     def settle(self, now: int) -> list[Event]:
         """Run states as the locks tell them, and what the end of a run says of its last failed attempt."""
-        running = {session for session, lock in self._locks.items() if _held(lock)}
         events: list[Event] = []
+        for session, lock in self._locks.items():
+            if _held(lock):
+                if session not in self._running:
+                    events.append(SessionState(self.agent.who.key(session), now, State.RUNNING))
+                self._running[session] = now
+        # 2026.6 lets go of a lock and takes it again many times in one run.
+        ended = [session for session, seen in self._running.items() if now - seen >= _LOCK_GRACE_MS]
+        for session in ended:
+            del self._running[session]
+            events.append(SessionState(self.agent.who.key(session), now, State.IDLE))
+        told_at = dict.fromkeys(ended, now + 1)
         for file in self._files.values():
             transcript = file.transcript
-            if transcript is None or not file.started:
+            if transcript is None or not file.started or file.session in self._running:
+                file.told = None
                 continue
-            if transcript.unsettled and file.session not in running:
+            if transcript.unsettled:
                 events += transcript.settle()
-            events += self._states(file, transcript, running)
-        for session in running - self._running:
-            events.append(SessionState(self.agent.who.key(session), now, State.RUNNING))
-        ended = self._running - running - {f.session for f in self._files.values() if f.transcript}
-        events += [SessionState(self.agent.who.key(session), now, State.IDLE) for session in ended]
-        self._running = running
+            events += self._states(file, transcript, told_at.get(file.session, file.changed))
         return events
 
-    def _states(self, file: _File, transcript: Transcript, running: set[str]) -> Iterable[Event]:
-        if file.session in running or ".jsonl." in file.tail.path.name:
-            file.told = None if file.session in running else file.told
+    def _states(self, file: _File, transcript: Transcript, at: int) -> Iterable[Event]:
+        if ".jsonl." in file.tail.path.name:
             return
         failed = transcript.failed or self._statuses.get(file.session) in _FAILED
         state = State.ERROR if failed else State.IDLE
         if state is not file.told:
             file.told = state
-            yield SessionState(self.agent.who.key(file.session), file.changed, state)
+            yield SessionState(self.agent.who.key(file.session), at, state)
 
     def _notice(self, entry: os.DirEntry[str]) -> None:
         named = _NAME.fullmatch(entry.name)
