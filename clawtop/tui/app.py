@@ -1,0 +1,186 @@
+"""The live screen: a Textual app that pulls frozen snapshots whenever the engine says there is another."""
+
+import contextvars
+import os
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from clawtop.model.errors import ClawtopError, UsageError
+from clawtop.model.snapshot import Snapshot, View
+from clawtop.tui import keys
+from clawtop.tui.feed import Feed
+from clawtop.tui.options import Colours, ScreenOptions, colours
+from clawtop.tui.render.glyphs import ASCII, UNICODE
+from clawtop.tui.screens.fleet import FleetScreen
+from clawtop.tui.themes import BASIC, OWN
+
+
+class ClawtopApp(App[int]):
+    """Shows what a feed says; everything it asks of the feed returns at once."""
+
+    CSS_PATH = "clawtop.tcss"
+    TITLE = "clawtop"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = list(keys.APP)
+    AUTO_FOCUS = None
+
+    def __init__(self, feed: Feed, options: ScreenOptions = ScreenOptions()) -> None:  # noqa: B008
+        """Raises UsageError where `options` maps keys that cannot be mapped."""
+        depth = colours(os.environ) if options.colours is None else options.colours
+        # Without colours, Textual drops them only from a theme of the terminal's own sixteen.
+        super().__init__(ansi_color=True if depth is not Colours.TRUE else None)
+        self._feed = feed
+        self._options = options
+        self._view = options.view
+        self._glyphs = ASCII if options.ascii else UNICODE
+        self._loop_of_screen: AbstractEventLoop | None = None
+        self._context_of_screen: contextvars.Context | None = None
+        self._woken = False
+        self._hints: tuple[tuple[str, str], ...] | None = None
+        self.animation_level = "none"
+        for theme in (OWN, BASIC):
+            self.register_theme(theme)
+        self.theme = OWN.name if depth is Colours.TRUE else BASIC.name
+        self.set_class(options.ascii, "-ascii")
+        self.set_keymap(keys.keymap(options.preset, options.keys))
+        self.fleet = FleetScreen(self, self._glyphs)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The feed's latest."""
+        return self._feed.snapshot
+
+    @property
+    def view(self) -> View:
+        """What was asked of the feed last."""
+        return self._view
+
+    @property
+    def offers_demo(self) -> bool:
+        """Whether a demo can be started."""
+        return self._options.demo_offer is not None
+
+    @property
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        """The keys of the last line."""
+        if self._hints is None:
+            shown = {binding.id for binding in (*keys.FLEET, *keys.APP) if binding.show}
+            self._hints = tuple((each.keys[0], each.short) for each in self.commands() if each.name in shown)
+        return self._hints
+
+    def key_of(self, name: str) -> str | None:
+        """The first key of a binding id."""
+        return next((each.keys[0] for each in self.commands() if each.name == name), None)
+
+    def commands(self) -> tuple[keys.Command, ...]:
+        """Every command of the main screen with the keys it has now."""
+        mapping = self._keymap
+        bindings = [
+            binding.with_key(key.strip())
+            for binding in (*keys.FLEET, *keys.APP)
+            for key in mapping.get(str(binding.id), binding.key).split(",")
+        ]
+        return keys.commands(bindings, ascii_only=self._glyphs.ascii_only)
+
+    def on_mount(self) -> None:
+        """Open the main screen, and be woken from now on."""
+        self._loop_of_screen = get_running_loop()
+        self._context_of_screen = contextvars.copy_context()
+        self.push_screen(self.fleet)
+        self._feed.listen(self._published)
+
+    def on_unmount(self) -> None:
+        """Be left alone by the engine."""
+        self._feed.listen(None)
+
+    def _published(self) -> None:
+        # Runs in the engine's thread: it must neither wait nor queue up more than one call.
+        if not self._woken:
+            self._woken = True
+            self._in_screen(self._take)
+
+    def _in_screen(self, callback: Callable[..., None], *args: object) -> None:
+        if self._loop_of_screen is None or self._loop_of_screen.is_closed():
+            return
+        self._loop_of_screen.call_soon_threadsafe(callback, *args, context=self._context_of_screen)
+
+    def _take(self) -> None:
+        self._woken = False
+        if self.is_running and self.fleet.is_mounted:
+            self.fleet.take(self._feed.snapshot)
+
+    def show(self, view: View) -> None:
+        """Ask the feed for snapshots of this view."""
+        self._view = view
+        self._feed.show(view)
+
+    def look(self, view: View, answer: Callable[[Snapshot], None]) -> Future[Snapshot]:
+        """Ask the feed for one snapshot of another view; `answer` gets it in the screen's thread."""
+        future = self._feed.look(view)
+        future.add_done_callback(lambda done: self._in_screen(self._answered, done, answer))
+        return future
+
+    def _answered(self, done: Future[Snapshot], answer: Callable[[Snapshot], None]) -> None:
+        if done.cancelled() or not self.is_running:
+            return
+        error = done.exception()
+        if error is None:
+            answer(done.result())
+        elif isinstance(error, ClawtopError):
+            self.notify(str(error), severity="error", markup=False)
+        else:
+            raise error
+
+    def start_demo(self) -> None:
+        """Start the demo, where one is offered."""
+        if self._options.demo_offer is not None:
+            self._options.demo_offer()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette has what the keys do."""
+        for command in self.commands():
+            if command.name != "palette" and screen is self.fleet:
+                yield SystemCommand(command.about, f"key {', '.join(command.keys)}", self._runner(command.action))
+
+    def _runner(self, action: str) -> Callable[[], Any]:
+        async def run() -> None:
+            await self.run_action(action, default_namespace=self.fleet if self._is_of_fleet(action) else self)
+
+        return run
+
+    @staticmethod
+    def _is_of_fleet(action: str) -> bool:
+        return any(binding.action == action for binding in keys.FLEET)
+
+    def action_leave(self) -> None:
+        """Quit."""
+        self.exit(0)
+
+    def action_save_picture(self) -> None:
+        """Save the screen as SVG here, or at home where this directory cannot be written."""
+        for folder in (Path.cwd(), Path.home()):
+            try:
+                where = self.save_screenshot(path=str(folder))
+            except OSError as error:
+                problem = error
+            else:
+                self.notify(f"saved {where}", markup=False)
+                return
+        self.notify(f"not saved: {problem}", severity="error", markup=False)
+
+
+def run_screen(feed: Feed, options: ScreenOptions) -> int:
+    """Show the feed until the user quits; returns the exit code.
+
+    Raises UsageError where `options` maps keys wrongly, or the terminal cannot show a screen at all.
+    """
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError("this terminal (TERM=dumb) has no screen; use clawtop --batch or --once")
+    return ClawtopApp(feed, options).run(mouse=options.mouse) or 0

@@ -1,0 +1,39 @@
+"""What screens share: the view that was asked for, the feed behind it, and how the keys are called."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol
+
+from clawtop.model.snapshot import Snapshot, View
+
+
+class Desk(Protocol):
+    """What the app does for its screens."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The latest one."""
+
+    @property
+    def view(self) -> View:
+        """What was asked for last."""
+
+    @property
+    def offers_demo(self) -> bool:
+        """Whether a demo can be started."""
+
+    @property
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        """The keys of the last line, each with its meaning."""
+
+    def key_of(self, name: str) -> str | None:
+        """The key of a binding id as people read it, None where it has none."""
+
+    def show(self, view: View) -> None:
+        """Ask for snapshots of this view."""
+
+    def look(self, view: View, answer: Callable[[Snapshot], None]) -> Future[Snapshot]:
+        """Ask for one snapshot of another view; `answer` gets it in the screen's thread."""
+
+    def start_demo(self) -> None:
+        """Start the demo."""

@@ -1,0 +1,154 @@
+"""Every key binding of the screen, in one place: the help page, the footer and the palette are made from these."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from textual.binding import Binding
+from textual.keys import format_key
+
+from clawtop.model.errors import UsageError
+
+MOVE = Binding.Group("Move")
+CHOOSE = Binding.Group("What is shown")
+MARK = Binding.Group("Mark and hold still")
+MORE = Binding.Group("Pages")
+
+
+def _key(  # noqa: PLR0913, PLR0917
+    keys: str, action: str, short: str, tooltip: str, name: str, group: Binding.Group, *, show: bool = False
+) -> Binding:
+    return Binding(keys, action, short, tooltip=tooltip, id=name, group=group, show=show)
+
+
+FLEET: tuple[Binding, ...] = (
+    _key("enter", "detail", "detail", "Open the page of this row: sessions, runs, errors", "detail", MORE, show=True),
+    _key("slash,f3,f4,backslash", "filter", "filter", "Show only rows that pass a filter", "filter", CHOOSE, show=True),
+    _key("p", "projects", "project", "Choose one project, or all of them", "project", CHOOSE, show=True),
+    _key("g", "group", "group", "Choose what a row stands for", "group", CHOOSE, show=True),
+    _key("s,f6", "sort", "sort", "Choose the column that sorts", "sort", CHOOSE, show=True),
+    _key("w", "window(1)", "window", "Count further back", "window", CHOOSE, show=True),
+    _key("W", "window(-1)", "shorter window", "Count less far back", "window.shorter", CHOOSE),
+    _key("less_than_sign", "sort_by(-1)", "sort left", "Sort by the column to the left", "sort.left", CHOOSE),
+    _key("greater_than_sign", "sort_by(1)", "sort right", "Sort by the column to the right", "sort.right", CHOOSE),
+    _key("I", "invert", "invert", "Sort the other way round", "sort.invert", CHOOSE),
+    _key("c", "columns", "columns", "Choose the columns", "columns", CHOOSE),
+    _key("up", "move(-1)", "up", "Go up", "cursor.up", MOVE),
+    _key("down", "move(1)", "down", "Go down", "cursor.down", MOVE),
+    _key("pageup", "page(-1)", "page up", "Go up one screen", "cursor.page_up", MOVE),
+    _key("pagedown", "page(1)", "page down", "Go down one screen", "cursor.page_down", MOVE),
+    _key("home", "home", "first", "Go to the first row", "cursor.first", MOVE),
+    _key("end", "end", "last", "Go to the last row", "cursor.last", MOVE),
+    _key("space", "tag", "tag", "Tag this row, or take its tag away", "tag", MARK),
+    _key("U", "untag", "untag", "Take all tags away", "tag.none", MARK),
+    _key("F", "follow", "follow", "Keep the selected row in sight wherever it goes", "follow", MARK),
+    _key("Z", "freeze", "freeze", "Stop the display, not the counting", "freeze", MARK),
+    _key("o", "sources", "sources", "Where the figures come from, and what was skipped", "sources", MORE),
+    _key("d", "demo", "demo", "Start the demo (where nothing was found)", "demo", MORE),
+)
+
+APP: tuple[Binding, ...] = (
+    _key("question_mark,f1,h", "keys", "help", "This page", "help", MORE, show=True),
+    _key("ctrl+p", "command_palette", "palette", "Find a command by its name", "palette", MORE),
+    _key("S", "save_picture", "screenshot", "Save what is on the screen as an SVG file", "screenshot", MORE),
+    _key("q,f10", "leave", "quit", "Leave clawtop", "quit", MORE, show=True),
+)
+
+PAGE: tuple[Binding, ...] = (
+    _key("escape,q,backspace", "back", "back", "Go back", "page.back", MORE, show=True),
+    _key("up", "scroll(-1)", "up", "Scroll up", "page.up", MOVE),
+    _key("down", "scroll(1)", "down", "Scroll down", "page.down", MOVE),
+    _key("pageup", "scroll_page(-1)", "page up", "Scroll up one screen", "page.page_up", MOVE),
+    _key("pagedown,space", "scroll_page(1)", "page down", "Scroll down one screen", "page.page_down", MOVE),
+    _key("home", "scroll_to_end(-1)", "top", "Scroll to the top", "page.top", MOVE),
+    _key("end", "scroll_to_end(1)", "bottom", "Scroll to the bottom", "page.bottom", MOVE),
+)
+
+PRESETS: Mapping[str, Mapping[str, str]] = {
+    "htop": {},
+    "vim": {
+        "cursor.up": "up,k",
+        "cursor.down": "down,j",
+        "cursor.page_up": "pageup,ctrl+u",
+        "cursor.page_down": "pagedown,ctrl+d",
+        "page.up": "up,k",
+        "page.down": "down,j",
+        "page.page_up": "pageup,ctrl+u",
+        "page.page_down": "pagedown,space,ctrl+d",
+    },
+}
+
+
+def keymap(preset: str, keys: Mapping[str, str]) -> dict[str, str]:
+    """The keys of each remapped binding id.
+
+    Raises UsageError for a preset or an id that does not exist, and for a key that would do two things.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"keys: no preset {preset!r}; one of {', '.join(PRESETS)}")
+    known = {binding.id: binding for binding in (*FLEET, *APP, *PAGE)}
+    for name in keys:
+        if name not in known:
+            raise UsageError(f"keys: {name!r} is no command; one of {', '.join(sorted(filter(None, known)))}")
+    mapping = {**PRESETS[preset], **keys}
+    for context in ((*FLEET, *APP), PAGE):
+        _refuse_clashes(context, mapping)
+    return mapping
+
+
+def _refuse_clashes(bindings: Iterable[Binding], mapping: Mapping[str, str]) -> None:
+    taken: dict[str, str] = {}
+    for binding in bindings:
+        name = str(binding.id)
+        for key in mapping.get(name, binding.key).split(","):
+            other = taken.setdefault(key.strip(), name)
+            if other != name:
+                raise UsageError(f"keys: {key.strip()!r} would mean both {other!r} and {name!r}")
+
+
+class Command(NamedTuple):
+    """A binding as people read it."""
+
+    name: str
+    keys: tuple[str, ...]
+    short: str
+    about: str
+    group: str
+    action: str
+
+
+_PLAIN_NAMES = {"up": "Up", "down": "Down", "left": "Left", "right": "Right", "enter": "Enter", "escape": "Esc"}
+_NAMES = {"pageup": "PgUp", "pagedown": "PgDn", "space": "Space", "home": "Home", "end": "End", "backspace": "Bksp"}
+
+
+def shown(key: str, *, ascii_only: bool) -> str:
+    """A key as it stands on a keyboard."""
+    *modifiers, last = key.split("+")
+    if last in _NAMES:
+        word = _NAMES[last]
+    elif last in _PLAIN_NAMES:
+        word = _PLAIN_NAMES[last] if ascii_only or last in {"enter", "escape"} else format_key(last)
+    else:
+        word = last.upper() if last.startswith("f") and last[1:].isdigit() else format_key(last)
+    return "".join(f"{'^' if modifier == 'ctrl' else modifier + '+'}" for modifier in modifiers) + word
+
+
+def commands(bindings: Sequence[Binding], *, ascii_only: bool) -> tuple[Command, ...]:
+    """The bindings (as they are mapped now), one command for each id, in their order."""
+    keys: dict[str, list[str]] = {}
+    first: dict[str, Binding] = {}
+    for binding in bindings:
+        if binding.id is None or not binding.tooltip:
+            continue
+        first.setdefault(binding.id, binding)
+        keys.setdefault(binding.id, []).append(shown(binding.key, ascii_only=ascii_only))
+    return tuple(
+        Command(
+            name,
+            tuple(dict.fromkeys(keys[name])),
+            binding.description,
+            binding.tooltip,
+            binding.group.description if binding.group else "",
+            binding.action,
+        )
+        for name, binding in first.items()
+    )

@@ -1,0 +1,46 @@
+"""What the command line tells the screen."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from clawtop.model.snapshot import View
+
+
+class Colours(StrEnum):
+    """What a terminal can show. `true` also serves 256 colours: each is rounded to the nearest of those."""
+
+    NONE = "none"
+    BASIC = "16"
+    TRUE = "true"
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenOptions:
+    """How to show the fleet, and what of it first.
+
+    `delay` is the least time between two pictures, in seconds. `colours` None asks the environment (NO_COLOR,
+    COLORTERM, TERM). `keys` maps the id of a key binding to other keys, e.g. {"filter": "slash,f3"}, on top of
+    `preset` ("htop" or "vim"). `demo_offer` starts the demo source.
+    """
+
+    view: View = View()
+    delay: float = 1.0
+    ascii: bool = False
+    mouse: bool = False
+    readonly: bool = False
+    colours: Colours | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    preset: str = "htop"
+    demo_offer: Callable[[], None] | None = None
+
+
+def colours(environ: Mapping[str, str]) -> Colours:
+    """What the terminal that `environ` describes can show."""
+    if environ.get("NO_COLOR"):
+        return Colours.NONE
+    term = environ.get("TERM", "").casefold()
+    if environ.get("COLORTERM", "").casefold() in {"truecolor", "24bit"} or "256" in term or "direct" in term:
+        return Colours.TRUE
+    known = ("kitty", "alacritty", "ghostty", "wezterm", "foot", "iterm")
+    return Colours.TRUE if any(name in term for name in known) else Colours.BASIC

@@ -1,0 +1,70 @@
+"""What stands in the table's place when there are no rows."""
+
+from clawtop.model.snapshot import Health, Snapshot
+from clawtop.tui.render.glyphs import Glyphs
+from clawtop.tui.render.line import Line, Span, wrap
+from clawtop.tui.render.plain import printable
+
+
+def nothing_found(snapshot: Snapshot) -> bool:
+    """Whether no source has anything at all, whatever the window and the filter."""
+    return (
+        not snapshot.rows
+        and not snapshot.hidden
+        and not snapshot.reading
+        and not any(source.entries for source in snapshot.sources)
+    )
+
+
+def page(snapshot: Snapshot, cells: int, glyphs: Glyphs, demo_key: str | None) -> tuple[Line, ...]:
+    """Why there are no rows, and what to do; () where there are some."""
+    if snapshot.rows:
+        return ()
+    if snapshot.reading:
+        return ((), (Span("  Reading what is there"), Span(glyphs.ellipsis)))
+    return _welcome(snapshot, cells, glyphs, demo_key) if nothing_found(snapshot) else _filtered(snapshot, glyphs)
+
+
+def _filtered(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Line, ...]:
+    view = snapshot.view
+    if view.filter.text:
+        wanted = printable(view.filter.text, 60, ascii_only=glyphs.ascii_only)
+        why: Line = (Span("  No row passes the filter "), Span(wanted, "accent"))
+        more = f"  {snapshot.hidden} rows are hidden. Press / to change it."
+    elif view.scope.projects or view.scope.agents or view.scope.users:
+        wanted = printable(", ".join((*view.scope.projects, *view.scope.agents, *view.scope.users)), 60)
+        why = (Span("  Nothing was spent on "), Span(wanted, "accent"), Span(f" in {view.window.value}."))
+        more = "  Press p for another project, w to count further back."
+    else:
+        why = (Span(f"  Nothing happened in the last {view.window.value}."),)
+        more = "  Press w to count further back."
+    return (), why, (), (Span(more, "muted"),)
+
+
+def _welcome(snapshot: Snapshot, cells: int, glyphs: Glyphs, demo_key: str | None) -> tuple[Line, ...]:
+    out: list[Line] = [
+        (),
+        (Span("  No agents found on this machine", "headline"),),
+        (),
+        (Span("  clawtop looked for", "section"),),
+    ]
+    for source in snapshot.sources:
+        sign, style = (glyphs.error, "bad") if source.health is Health.DOWN else (glyphs.unseen, "muted")
+        uri = printable(source.uri, cells - 6, ascii_only=glyphs.ascii_only)
+        out.append((Span(f"  {sign} ", style), Span(uri, "value")))
+        detail = printable(source.detail or "nothing there yet", ascii_only=glyphs.ascii_only)
+        out.extend((Span(f"      {line}", "muted"),) for line in wrap(detail, max(10, cells - 8)))
+    if not snapshot.sources:
+        out.append((Span(f"  {glyphs.unseen} ", "muted"), Span("no source at all", "muted")))
+    out.extend(
+        (
+            (),
+            (Span("  Point it somewhere", "section"),),
+            (Span("    clawtop -s openclaw:DIR", "accent"), Span("   an OpenClaw state directory", "muted")),
+            (Span("    clawtop -s events:PATH ", "accent"), Span("   usage events, a JSON object a line", "muted")),
+            (Span("    clawtop doctor         ", "accent"), Span("   what is where, and what can be read", "muted")),
+        )
+    )
+    if demo_key:
+        out.extend(((), (Span("  Or press "), Span(demo_key, "key"), Span(" to see it with a made-up fleet."))))
+    return tuple(out)

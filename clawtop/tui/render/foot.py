@@ -1,0 +1,45 @@
+"""The last line: what keys do, and what the table shows of all there is."""
+
+from collections.abc import Sequence
+
+from clawtop.model.snapshot import View
+from clawtop.tui.render.glyphs import Glyphs
+from clawtop.tui.render.line import Line, Span, ends, fit, width
+from clawtop.tui.render.plain import printable
+
+
+def hints(keys: Sequence[tuple[str, str]], cells: int) -> Line:
+    """As many keys with their meaning as there is room for."""
+    out: list[Span] = [Span(" ")]
+    for key, word in keys:
+        item = (Span(key, "key"), Span(f" {word}  ", "muted"))
+        if width(out) + width(item) - 2 > cells:
+            break
+        out.extend(item)
+    return fit(out, cells)
+
+
+def status(view: View, in_sight: tuple[int, int], count: int, hidden: int, glyphs: Glyphs) -> Line:
+    """What is filtered and which rows are in sight."""
+    out: list[Span] = []
+    for scope, names in (
+        ("project", view.scope.projects),
+        ("agent", view.scope.agents),
+        ("user", view.scope.users),
+    ):
+        if names:
+            shown = printable(", ".join(names), 20, ascii_only=glyphs.ascii_only)
+            out.extend((Span(f"{scope} ", "muted"), Span(shown, "accent"), Span("  ")))
+    if view.filter.text:
+        shown = printable(view.filter.text, 24, ascii_only=glyphs.ascii_only)
+        out.extend((Span("/", "muted"), Span(shown, "accent"), Span(f" ({hidden} hidden)  ", "muted")))
+    first, behind = in_sight
+    if behind - first < count:
+        out.append(Span(f"{first + 1}-{behind} of {count} ", "muted"))
+    return tuple(out)
+
+
+def foot(keys: Sequence[tuple[str, str]], state: Line, cells: int) -> Line:
+    """The whole line; the state goes first where both do not fit."""
+    room = cells - width(state)
+    return ends(hints(keys, max(0, room - 1)), state, cells)

@@ -1,0 +1,80 @@
+"""Sparklines, bars and charts as text."""
+
+from collections.abc import Sequence
+
+from clawtop.tui.render.glyphs import Glyphs
+
+_BRAILLE = 0x2800
+_LEFT_DOTS = (0x40, 0x04, 0x02, 0x01)
+_RIGHT_DOTS = (0x80, 0x20, 0x10, 0x08)
+
+
+def resample(values: Sequence[float], count: int) -> tuple[float, ...]:
+    """`values` as `count` averages over equal parts of them, oldest first; none where there are none.
+
+    An average, not a sum: the height of a curve then means the same at any width.
+    """
+    if not values or count <= 0:
+        return ()
+    step = len(values) / count
+    return tuple(_average(values, index * step, (index + 1) * step) for index in range(count))
+
+
+def _average(values: Sequence[float], start: float, end: float) -> float:
+    first, last = int(start), min(int(end), len(values) - 1)
+    if first >= last:
+        return values[min(first, len(values) - 1)]
+    parts = values[first] * (first + 1 - start) + sum(values[first + 1 : last]) + values[last] * (end - last)
+    return parts / (end - start)
+
+
+def sparkline(values: Sequence[float], width: int, glyphs: Glyphs) -> str:
+    """The curve of `values` in `width` cells, scaled to its own peak; blank where there was nothing."""
+    points = resample(values, width)
+    peak = max(points, default=0)
+    if peak <= 0:
+        return " " * width
+    top = len(glyphs.levels) - 1
+    return "".join(" " if point <= 0 else glyphs.levels[round(point / peak * top)] for point in points)
+
+
+def bar(share: float, width: int, glyphs: Glyphs) -> str:
+    """`share` (0 to 1) of `width` cells filled, to an eighth of a cell; what is above 0 shows as something."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    if eighths == 0:
+        return (glyphs.eighths[0] if share > 0 else "").ljust(width)
+    full, rest = divmod(eighths, 8)
+    return (glyphs.eighths[7] * full + (glyphs.eighths[rest - 1] if rest else "")).ljust(width)
+
+
+def area(values: Sequence[float], width: int, height: int, glyphs: Glyphs) -> tuple[str, ...]:
+    """A filled chart of `values`, `width` by `height` cells, the top line first, scaled to its own peak."""
+    if glyphs.ascii_only or height == 1:
+        return _columns(resample(values, width), width, height, glyphs)
+    points = resample(values, width * 2)
+    dots = height * 4
+    peak = max(points, default=0)
+    heights = [_dots(point, peak, dots) for point in points] or [0] * (width * 2)
+    return tuple(
+        "".join(_cell(heights[2 * x] - floor, heights[2 * x + 1] - floor) for x in range(width))
+        for floor in range(dots - 4, -1, -4)
+    )
+
+
+def _dots(point: float, peak: float, dots: int) -> int:
+    return 0 if peak <= 0 or point <= 0 else max(1, round(point / peak * dots))
+
+
+def _cell(left: int, right: int) -> str:
+    bits = sum(_LEFT_DOTS[: max(0, left)]) | sum(_RIGHT_DOTS[: max(0, right)])
+    return chr(_BRAILLE + bits) if bits else " "
+
+
+def _columns(points: Sequence[float], width: int, height: int, glyphs: Glyphs) -> tuple[str, ...]:
+    steps = len(glyphs.levels)
+    peak = max(points, default=0)
+    heights = [_dots(point, peak, height * steps) for point in points] or [0] * width
+    return tuple(
+        "".join(" " if h <= floor else glyphs.levels[min(h - floor, steps) - 1] for h in heights)
+        for floor in range((height - 1) * steps, -1, -steps)
+    )

@@ -1,0 +1,90 @@
+"""Text that others wrote, made safe for a terminal: no control, bidi, invisible or half character is left."""
+
+import unicodedata
+from functools import lru_cache
+
+from rich.cells import cell_len, get_character_cell_size
+
+MARK = "\ufffd"
+"""What stands for a character that may not reach the terminal; `?` where only ASCII may."""
+
+_INVISIBLE = frozenset([0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0]).union(
+    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
+)
+_UNSHOWABLE = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
+_MARKS_EACH = 2
+
+
+@lru_cache(8192)
+def _shown(char: str) -> str:
+    """What to print for one character: itself, a plain space, or "" where it needs the mark."""
+    category = unicodedata.category(char)
+    if category in _UNSHOWABLE or ord(char) in _INVISIBLE:
+        return ""
+    return " " if category == "Zs" else char
+
+
+@lru_cache(8192)
+def printable(text: str, width: int | None = None, *, ascii_only: bool = False) -> str:
+    """`text` in at most `width` cells, with a visible mark for each character that must not be printed.
+
+    Those are controls, bidi and format characters, anything invisible, private, unassigned or half a surrogate
+    pair, and combining marks beyond two on a letter or with nothing before them. What does not fit ends in `…`
+    (`~` with `ascii_only`, which also marks everything outside ASCII).
+    """
+    if text.isascii() and text.isprintable():
+        clean = text
+    else:
+        # A long hostile text costs what is shown of it, not what there is: each shown cell has at most
+        # 1 + _MARKS_EACH characters, and one more cell tells that something is missing.
+        part = text if width is None else text[: (width + 1) * (1 + _MARKS_EACH)]
+        clean = _cleaned(part, ascii_only=ascii_only)
+    return clean if width is None else cut(clean, width, "~" if ascii_only else "…")
+
+
+def _cleaned(text: str, *, ascii_only: bool) -> str:
+    mark = "?" if ascii_only else MARK
+    out: list[str] = []
+    marks = _MARKS_EACH
+    for char in text:
+        shown = _shown(char)
+        if not shown or (ascii_only and not shown.isascii()):
+            out.append(mark)
+            marks = 0
+        elif get_character_cell_size(shown):
+            out.append(shown)
+            marks = 0
+        elif not out or marks >= _MARKS_EACH:
+            out.append(mark)
+        else:
+            out.append(shown)
+            marks += 1
+    return "".join(out)
+
+
+def cut(text: str, width: int, ellipsis: str = "…") -> str:
+    """`text` in at most `width` cells, its end replaced by `ellipsis` where it is longer."""
+    if cell_len(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    left = width - 1
+    for index, char in enumerate(text):
+        left -= get_character_cell_size(char)
+        if left < 0:
+            return text[:index] + ellipsis
+    return text
+
+
+def tail(text: str, width: int, ellipsis: str = "…") -> str:
+    """The end of `text` in at most `width` cells, led by `ellipsis` where it is longer."""
+    if cell_len(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    left = width - 1
+    for index in range(len(text) - 1, -1, -1):
+        left -= get_character_cell_size(text[index])
+        if left < 0:
+            return ellipsis + text[index + 1 :].lstrip()
+    return text

@@ -1,0 +1,200 @@
+"""The main screen: what the fleet burns, and a row for each agent."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from clawtop.model.selection import Filter, everything
+from clawtop.model.snapshot import Snapshot, View, Window
+from clawtop.tui import keys
+from clawtop.tui.desk import Desk
+from clawtop.tui.render import empty, foot, header
+from clawtop.tui.render.columns import BY_ID, next_sort
+from clawtop.tui.render.glyphs import Glyphs
+from clawtop.tui.render.line import Span
+from clawtop.tui.widgets.filter_line import FilterLine
+from clawtop.tui.widgets.painted import Lines
+from clawtop.tui.widgets.table import FleetTable, TableHead
+
+LEAST_WIDTH, LEAST_HEIGHT = 40, 10
+_WINDOWS = tuple(Window)
+
+
+class FleetScreen(Screen[None]):
+    """Shows the latest snapshot, and asks the desk for other views."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(keys.FLEET)
+    AUTO_FOCUS = None
+
+    def __init__(self, desk: Desk, glyphs: Glyphs) -> None:
+        super().__init__()
+        self._desk = desk
+        self._glyphs = glyphs
+        self._snapshot = desk.snapshot
+        self._frozen = False
+        self._before: Filter = everything
+        self._header = Lines(id="header")
+        self._head = TableHead(glyphs)
+        self.table = FleetTable(glyphs)
+        self._empty = Lines(id="empty")
+        self.filter_line = FilterLine(glyphs)
+        self._foot = Lines(id="foot")
+        self._small = Lines(id="small")
+
+    def compose(self) -> ComposeResult:
+        """Header, titles, table, last line."""
+        yield self._header
+        yield self._head
+        yield self.table
+        yield self._empty
+        yield self.filter_line
+        yield self._foot
+        yield self._small
+
+    def on_mount(self) -> None:
+        """Show what there is already."""
+        self.take(self._desk.snapshot)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is on the screen."""
+        return self._snapshot
+
+    @property
+    def view(self) -> View:
+        """What was asked for last."""
+        return self._desk.view
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Show another snapshot, unless the display is frozen and it is of the same view."""
+        if self._frozen and snapshot.view == self._snapshot.view:
+            return
+        self._snapshot = snapshot
+        still = self.app.screen is not self
+        self.table.take(snapshot, still=still)
+        self._paint()
+
+    def on_resize(self) -> None:
+        """Fit everything into the new size."""
+        width, height = self.app.size
+        small = width < LEAST_WIDTH or height < LEAST_HEIGHT
+        self.set_class(small, "-small")
+        message = f"terminal too small (need {LEAST_WIDTH}x{LEAST_HEIGHT})"
+        self._small.show(((Span(message),),))
+        self._header.styles.height = header.height(width, height)
+        self._paint()
+
+    def _paint(self) -> None:
+        snapshot, width = self._snapshot, self.app.size.width
+        lines = header.height(*self.app.size)
+        badges = ("FROZEN",) if self._frozen else ()
+        self._header.show(header.header(snapshot, width, lines, self._glyphs, badges))
+        self._head.titles(self.table.places, snapshot)
+        demo = self._desk.key_of("demo") if self._desk.offers_demo else None
+        nothing = empty.page(snapshot, width, self._glyphs, demo)
+        self.set_class(bool(nothing), "-empty")
+        self._empty.show(nothing)
+        self._paint_foot()
+
+    def _paint_foot(self) -> None:
+        snapshot = self._snapshot
+        state = foot.status(snapshot.view, self.table.in_sight, len(snapshot.rows), snapshot.hidden, self._glyphs)
+        marks = [Span(f"{len(self.table.tagged)} tagged  ", "accent")] if self.table.tagged else []
+        if self.table.follow:
+            marks.append(Span("following  ", "accent"))
+        self._foot.show((foot.foot(self._desk.hints, (*marks, *state), self.app.size.width),))
+
+    def on_fleet_table_moved(self) -> None:
+        """The last line says which rows are in sight."""
+        self._paint_foot()
+
+    def on_table_head_picked(self, event: TableHead.Picked) -> None:
+        """Sort by the clicked title; once more turns it round."""
+        column = BY_ID[event.column]
+        if column.sort == self.view.sort:
+            self.action_invert()
+        elif column.sort is not None:
+            self._show(replace(self.view, sort=column.sort, descending=not column.ascending))
+
+    def _show(self, view: View) -> None:
+        self._desk.show(view)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """The demo is offered only where nothing was found."""
+        if action == "demo":
+            return self._desk.offers_demo and empty.nothing_found(self._snapshot)
+        return True
+
+    def action_move(self, step: int) -> None:
+        """Move the cursor."""
+        self.table.move(step)
+
+    def action_page(self, step: int) -> None:
+        """Move the cursor by a screen."""
+        self.table.page(step)
+
+    def action_home(self) -> None:
+        """Go to the first row."""
+        self.table.move(-len(self.table.rows))
+
+    def action_end(self) -> None:
+        """Go to the last row."""
+        self.table.move(len(self.table.rows))
+
+    def action_tag(self) -> None:
+        """Tag the row under the cursor."""
+        self.table.tag()
+
+    def action_untag(self) -> None:
+        """Take all tags away."""
+        self.table.untag()
+
+    def action_follow(self) -> None:
+        """Keep the selected row in sight, or no longer."""
+        self.table.follow = not self.table.follow
+        self.table.reveal()
+        self._paint_foot()
+
+    def action_freeze(self) -> None:
+        """Stop the display, or let it go on."""
+        self._frozen = not self._frozen
+        if self._frozen:
+            self._paint()
+        else:
+            self.take(self._desk.snapshot)
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        self._before = self.view.filter
+        self.filter_line.open(self.view.filter.text)
+
+    def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
+        """Filter while one types."""
+        self._show(replace(self.view, filter=event.found))
+
+    def on_filter_line_closed(self, event: FilterLine.Closed) -> None:
+        """Keep the filter, or go back to the one before."""
+        if not event.kept:
+            self._show(replace(self.view, filter=self._before))
+
+    def action_window(self, step: int) -> None:
+        """Count over another window."""
+        at = _WINDOWS.index(self.view.window)
+        self._show(replace(self.view, window=_WINDOWS[(at + step) % len(_WINDOWS)]))
+
+    def action_sort_by(self, step: int) -> None:
+        """Sort by the column beside the one that sorts now."""
+        column = next_sort(self.table.places, self.view.sort, step)
+        if column is not None and column.sort is not None:
+            self._show(replace(self.view, sort=column.sort, descending=not column.ascending))
+
+    def action_invert(self) -> None:
+        """Sort the other way round."""
+        self._show(replace(self.view, descending=not self.view.descending))
+
+    def action_demo(self) -> None:
+        """Start the demo."""
+        self._desk.start_demo()

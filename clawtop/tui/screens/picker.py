@@ -1,0 +1,115 @@
+"""A list to choose from, over the table."""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Key
+from textual.screen import ModalScreen
+
+from clawtop.tui.render.glyphs import Glyphs
+from clawtop.tui.render.line import Line, Span
+from clawtop.tui.widgets.page import Menu
+from clawtop.tui.widgets.painted import Lines
+
+
+class Item(NamedTuple):
+    """One line of a list: its value, what it says, and the words that typing finds it by."""
+
+    value: str
+    line: Line
+    words: str
+
+
+class Picker(ModalScreen[str | None]):
+    """One value of a list, None where nobody chose. Typing leaves only the lines that hold what is typed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "cancel"),
+        Binding("enter", "choose", "choose"),
+        Binding("up", "move(-1)"),
+        Binding("down", "move(1)"),
+        Binding("pageup", "move(-10)"),
+        Binding("pagedown", "move(10)"),
+        Binding("home", "move(-100000)"),
+        Binding("end", "move(100000)"),
+    ]
+
+    def __init__(self, title: str, items: Sequence[Item], glyphs: Glyphs, current: str | None = None) -> None:
+        super().__init__()
+        self._title = title
+        self._glyphs = glyphs
+        self._items = tuple(items)
+        self._current = current
+        self._typed = ""
+        self._matching = self._items
+        self._head = Lines(id="picker-head")
+        self.menu = Menu(glyphs, id="picker-menu")
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        with Vertical(id="picker"):
+            yield self._head
+            yield self.menu
+
+    def on_mount(self) -> None:
+        """Start on the current value."""
+        self._show()
+        values = [item.value for item in self._items]
+        if self._current in values:
+            self.menu.put(values.index(self._current))
+
+    def offer(self, items: Sequence[Item]) -> None:
+        """Take these lines from now on; the cursor stays on its value."""
+        here = self._here()
+        self._items = tuple(items)
+        self._show()
+        values = [item.value for item in self._matching]
+        wanted = here.value if here is not None else self._current
+        if wanted in values:
+            self.menu.put(values.index(wanted))
+
+    def _show(self) -> None:
+        self._matching = tuple(item for item in self._items if self._typed.casefold() in item.words.casefold())
+        self.menu.show([item.line for item in self._matching])
+        self.menu.styles.height = max(1, len(self._matching))
+        found = Span(
+            f"  {self._typed}{self._glyphs.tag}" if self._typed else "  type to narrow",
+            "accent" if self._typed else "faint",
+        )
+        self._head.show(((Span(f" {self._title}", "section"), found), ()))
+        self.menu.put(self.menu.cursor)
+
+    def _here(self) -> Item | None:
+        return self._matching[self.menu.cursor] if self._matching else None
+
+    def on_key(self, event: Key) -> None:
+        """Collect what is typed."""
+        if event.key == "backspace":
+            self._typed = self._typed[:-1]
+        elif event.is_printable and event.character is not None:
+            self._typed += event.character
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+        self._show()
+
+    def on_menu_chosen(self) -> None:
+        """A click chooses."""
+        self.action_choose()
+
+    def action_move(self, step: int) -> None:
+        """Move the cursor."""
+        self.menu.put(self.menu.cursor + step)
+
+    def action_choose(self) -> None:
+        """Close with the value under the cursor."""
+        here = self._here()
+        self.dismiss(None if here is None else here.value)
+
+    def action_cancel(self) -> None:
+        """Close without one."""
+        self.dismiss(None)
