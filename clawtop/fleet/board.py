@@ -1,0 +1,178 @@
+"""The sums behind one view, kept up to date event by event, and bucket by bucket as time passes."""
+
+from collections.abc import Iterable
+
+from clawtop.fleet.cells import NEVER, Agent, Cell, Strand
+from clawtop.fleet.slots import MICRO, Group, Slot, Unit, group_of, priced
+from clawtop.fleet.tally import COST, Deltas, Tally, merge, subtract, tokens_of
+from clawtop.fleet.windows import Axis, Lens, Series
+from clawtop.model.snapshot import View, Window
+
+_RECENT_MS, _RECENT_SLICES = 5_000, 180
+
+
+class Recent:
+    """Tokens and cost of the last 15 minutes in slices of 5 s."""
+
+    def __init__(self, now: int) -> None:
+        self._slices: dict[int, list[int]] = {}
+        self._newest = now // _RECENT_MS
+
+    def load(self, cell: Cell, series: Series) -> None:
+        """Take in what a series has."""
+        for second, tally in series.since((self._newest - _RECENT_SLICES) * _RECENT_MS // 1000, 1):
+            self.add(cell, second * 1000, tally)
+
+    def add(self, cell: Cell, at: int, tally: Tally) -> None:
+        """Take in what a cell spent at that moment (Unix ms)."""
+        number = at // _RECENT_MS
+        if number > self._newest - _RECENT_SLICES:
+            tokens, cost = tokens_of(tally), priced(cell, tally)
+            if tokens or cost:
+                values = self._slices.setdefault(number, [0, 0])
+                values[0] += tokens
+                values[1] += cost
+
+    def up_to(self, now: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Tokens and micro-dollars of each slice, oldest first; what lies beyond `now` is in the last."""
+        self._newest = max(self._newest, now // _RECENT_MS)
+        oldest = self._newest - _RECENT_SLICES + 1
+        for number in [number for number in self._slices if number < oldest]:
+            del self._slices[number]
+        tokens, costs = [0] * _RECENT_SLICES, [0] * _RECENT_SLICES
+        for number, (each, cost) in self._slices.items():
+            place = min(number - oldest, _RECENT_SLICES - 1)
+            tokens[place] += each
+            costs[place] += cost
+        return tuple(tokens), tuple((cost + MICRO // 2) // MICRO for cost in costs)
+
+
+class Board:
+    """All rows of one view (its window, grouping and scope).
+
+    `stale` holds the slots whose row must be made anew, `first` is when the fleet's history begins.
+    """
+
+    def __init__(self, view: View, now: int, first: int) -> None:
+        self.view = view
+        self.now = now
+        self.lens = Lens(view.window, now)
+        self.axis = Axis.over(view.window, first, now)
+        self.recent = Recent(now)
+        self.slots: dict[Group, Slot] = {}
+        self.stale: dict[Group, Slot] = {}
+        self._rates = Lens(Window.M5, now)
+        self._newest = now // (self.axis.width * 1000)
+        self._units: dict[Strand, Unit | None] = {}
+        self._by_series: dict[Series, Unit] = {}
+        self._by_agent: dict[Agent, dict[Group, Slot]] = {}
+
+    @property
+    def newest(self) -> int:
+        """The number of the slice that `now` falls into."""
+        return self._newest
+
+    @property
+    def agents(self) -> Iterable[Agent]:
+        """All agents within the scope."""
+        return self._by_agent
+
+    def serves(self, view: View, now: int) -> bool:
+        """Whether its sums are those of a view at that moment."""
+        mine = self.view
+        return now >= self.now and (view.window, view.group_by, view.scope) == (mine.window, mine.group_by, mine.scope)
+
+    def adopt(self, strand: Strand) -> None:
+        """Take in a strand with all it has."""
+        unit = self._units[strand] = self._place(strand)
+        if unit is None:
+            return
+        self._by_series[strand.series] = unit
+        merge(unit.window, self.lens.load(strand.series).items())
+        merge(unit.rate, self._rates.load(strand.series).items())
+        self._load_slices(strand.series, unit.slot)
+        self.recent.load(strand.cell, strand.series)
+        unit.slot.see(strand)
+        unit.slot.count_sessions(strand.sessions, self.lens)
+        unit.slot.count_runs(strand.runs, self.lens)
+        self.stale[unit.slot.group] = unit.slot
+
+    def _place(self, strand: Strand) -> Unit | None:
+        if not self.view.scope.holds(strand.cell.key.as_key):
+            return None
+        group = group_of(self.view.group_by, strand)
+        slot = self.slots.get(group)
+        if slot is None:
+            slot = self.slots[group] = Slot(group)
+        self._by_agent.setdefault(strand.cell.agent, {})[group] = slot
+        return slot.unit(strand)
+
+    def _load_slices(self, series: Series, slot: Slot) -> None:
+        start = -1 if self.lens.endless else self.lens.start
+        for index, tally in series.since(start, self.axis.seconds):
+            tokens = tokens_of(tally)
+            if tokens:
+                slot.add_tokens(self.axis.slice_of(index * self.axis.seconds * 1000), tokens)
+
+    def add(self, strand: Strand, at: int, deltas: Deltas) -> None:
+        """Take in what a strand has just counted."""
+        if strand not in self._units:
+            self.adopt(strand)
+            return
+        unit = self._units[strand]
+        if unit is None:
+            return
+        slot = unit.slot
+        if self.lens.added(strand.series, at):
+            merge(unit.window, deltas)
+            if strand.session is not None and strand.called != NEVER:
+                slot.count_sessions(((strand.session.mark, strand.called),), self.lens)
+            if strand.run_mark is not None and strand.tried != NEVER:
+                slot.count_runs(((strand.run_mark, strand.tried),), self.lens)
+        if self._rates.added(strand.series, at):
+            merge(unit.rate, deltas)
+        if at:
+            self._add_spend(unit, at, dict(deltas))
+        slot.see(strand)
+        self.stale[slot.group] = slot
+
+    def _add_spend(self, unit: Unit, at: int, tally: Tally) -> None:
+        tokens = tokens_of(tally)
+        if tokens:
+            unit.slot.add_tokens(self.axis.slice_of(at), tokens)
+        if tokens or COST in tally:
+            self.recent.add(unit.cell, at, tally)
+
+    def changed(self, agent: Agent) -> None:
+        """Have the rows of an agent made anew: its state, or what is known of it, has changed."""
+        self.stale.update(self._by_agent.get(agent, {}))
+
+    def advance(self, now: int, first: int) -> None:
+        """Move on to `now` (Unix ms): what has left the windows leaves the sums."""
+        self.now = now
+        for series, lost in self.lens.advance(now):
+            unit = self._by_series[series]
+            for tally in lost:
+                subtract(unit.window, tally)
+            unit.slot.sweep(self.lens)
+            self.stale[unit.slot.group] = unit.slot
+        for series, lost in self._rates.advance(now):
+            unit = self._by_series[series]
+            for tally in lost:
+                subtract(unit.rate, tally)
+            self.stale[unit.slot.group] = unit.slot
+        self._shift(now, first)
+
+    def _shift(self, now: int, first: int) -> None:
+        axis = Axis.over(self.view.window, first, now)
+        newest = now // (axis.width * 1000)
+        if axis != self.axis:
+            self.axis = axis
+            for slot in self.slots.values():
+                slot.slices = {}
+            for series, unit in self._by_series.items():
+                self._load_slices(series, unit.slot)
+        elif newest == self._newest:
+            return
+        self._newest = newest
+        self.stale.update({group: slot for group, slot in self.slots.items() if slot.slices})

@@ -1,0 +1,107 @@
+"""What a call costs where its source logged no cost.
+
+First what the gateway's own config states for the host, then the list price of genai-prices by provider and
+model, else it is unknown. Nothing here goes to the network: genai-prices brings its data along.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
+
+from clawtop.model.events import Price, Tokens
+
+_MILLION = 1_000_000
+
+
+class Rates(NamedTuple):
+    """Prices that hold for calls with more than `above` tokens before the model, dearest context first."""
+
+    above: int
+    price: Price
+
+
+class Catalogue(Protocol):
+    """Where list prices come from."""
+
+    def __call__(self, provider: str, model: str) -> Callable[[int], tuple[Rates, ...]] | None:
+        """The model's rates by Unix milliseconds, None where it is not listed."""
+
+
+def cost_of(price: Price, tokens: Tokens) -> int:
+    """Millionths of a micro-dollar."""
+    return sum(amount * each for amount, each in zip(tokens, price, strict=True))
+
+
+class PriceBook:
+    """The prices of one fleet. Without a catalogue it uses genai-prices, imported when first needed."""
+
+    def __init__(self, catalogue: Catalogue | None = None) -> None:
+        self._catalogue = catalogue or _genai_prices
+        self._declared: dict[tuple[str, str, str], Price] = {}
+        self._listed: dict[tuple[str, str], Callable[[int], tuple[Rates, ...]] | None] = {}
+
+    def declare(self, host: str, prices: Mapping[tuple[str, str], Price]) -> bool:
+        """Take the prices of a host's config; False where nothing is new. A price once stated stays."""
+        added = {(host, provider, model): price for (provider, model), price in prices.items()}
+        changed = any(self._declared.get(key) != price for key, price in added.items())
+        self._declared.update(added)
+        return changed
+
+    def declared(self, host: str, provider: str, model: str) -> Price | None:
+        """What the host's config says a model costs, None where it says nothing."""
+        return self._declared.get((host, provider, model))
+
+    def listed(self, provider: str, model: str, at: int, tokens: Tokens) -> int | None:
+        """The list price of one call in micro-dollars, None where the model is not listed."""
+        key = (provider, model)
+        if key not in self._listed:
+            self._listed[key] = self._catalogue(provider, model) if model else None
+        rates_at = self._listed[key]
+        if rates_at is None:
+            return None
+        context = tokens.context
+        for above, price in rates_at(at):
+            if context > above:
+                return (cost_of(price, tokens) + _MILLION // 2) // _MILLION
+        return None
+
+
+def _genai_prices(provider: str, model: str) -> Callable[[int], tuple[Rates, ...]] | None:
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415  # 110 ms that most starts can do without
+
+    try:
+        _, found = get_snapshot().find_provider_model(model, None, provider or None, None)
+    except LookupError:
+        return None
+    known: dict[int, tuple[Rates, ...]] = {}
+
+    def rates_at(at: int) -> tuple[Rates, ...]:
+        prices = found.get_prices(datetime.fromtimestamp(at / 1000, UTC))
+        if id(prices) not in known:
+            known[id(prices)] = _rates(prices)
+        return known[id(prices)]
+
+    return rates_at if rates_at(0) else None
+
+
+def _rates(prices: Any) -> tuple[Rates, ...]:
+    """Rates from genai-prices' own form; a cache bucket without a price costs what input costs."""
+    if prices.input_mtok is None and prices.output_mtok is None:
+        return ()
+    named = [prices.input_mtok, prices.output_mtok, prices.cache_read_mtok, prices.cache_write_mtok]
+    named[2:] = [prices.input_mtok if each is None else each for each in named[2:]]
+    starts = {tier.start for each in named for tier in getattr(each, "tiers", ())}
+    return tuple(
+        Rates(above, Price(*(_micro_dollars(each, above) for each in named)))
+        for above in [*sorted(starts, reverse=True), -1]
+    )
+
+
+def _micro_dollars(price: Any, above: int) -> int:
+    """Micro-dollars per million tokens where the context is larger than `above`."""
+    if price is None:
+        return 0
+    tiers = [tier.price for tier in getattr(price, "tiers", ()) if tier.start <= above]
+    dollars: Decimal = tiers[-1] if tiers else getattr(price, "base", price)
+    return int(dollars * _MILLION)

@@ -1,0 +1,235 @@
+"""From sums to a row."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from clawtop.fleet.cells import Agent
+from clawtop.fleet.slots import MICRO, Part, Slot, Unit, label_of, priced
+from clawtop.fleet.tally import (
+    CACHE_READ,
+    CACHE_WRITE,
+    CALLS,
+    INPUT,
+    LISTED,
+    OUTPUT,
+    UNLOGGED,
+    UNMETERED,
+    Tally,
+    latencies,
+    merge,
+    tokens_of,
+)
+from clawtop.model.events import State, Tokens
+from clawtop.model.snapshot import Basis, Counters, Grouping, Row
+
+RATE_MINUTES = 5
+
+
+class Spend:
+    """Counts and money added up over cells, each of which has its own price."""
+
+    __slots__ = ("cost", "priced_calls", "tally", "unpriced")
+
+    def __init__(self) -> None:
+        self.tally: Tally = {}
+        self.cost = 0
+        self.priced_calls = 0
+        self.unpriced = 0
+
+    def add(self, unit: Unit, tally: Tally) -> int:
+        """Add what a cell counted; what that costs as far as it is known, in millionths of a micro-dollar."""
+        merge(self.tally, tally.items())
+        cost = priced(unit.cell, tally)
+        self.cost += cost
+        unlogged = tally.get(UNLOGGED, 0)
+        if unlogged:
+            known = tally.get(LISTED, 0) if unit.cell.price is None else unlogged
+            self.priced_calls += known
+            self.unpriced += unlogged - known
+        return cost
+
+    @property
+    def micro_dollars(self) -> int:
+        """The known part of the cost."""
+        return (self.cost + MICRO // 2) // MICRO
+
+
+def basis_of(calls: int, priced_calls: int, unpriced: int) -> Basis:
+    """Where the money of so many calls comes from; those that have no price stand beside it."""
+    if calls > priced_calls + unpriced:
+        return Basis.MIXED if priced_calls else Basis.LOGGED
+    if priced_calls:
+        return Basis.PRICED
+    return Basis.UNKNOWN if unpriced else Basis.LOGGED
+
+
+def counters_of(tally: Tally, unpriced: int) -> Counters:
+    """The counters of a tally."""
+    get = tally.get
+    return Counters(*[get(counter, 0) for counter in range(CALLS, UNMETERED + 1)], *[unpriced])
+
+
+def tokens_in(tally: Tally) -> Tokens:
+    """The token buckets of a tally."""
+    get = tally.get
+    return Tokens(get(INPUT, 0), get(OUTPUT, 0), get(CACHE_READ, 0), get(CACHE_WRITE, 0))
+
+
+def per_minute(tally: Tally) -> Tokens:
+    """Whole tokens per minute by bucket, from what the rate's minutes counted."""
+    return Tokens(*[round(amount / RATE_MINUTES) for amount in tokens_in(tally)])
+
+
+class Shares:
+    """Which of several names (projects, users) has most spend."""
+
+    __slots__ = ("_spent",)
+
+    def __init__(self) -> None:
+        self._spent: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+
+    def add(self, name: str | None, cost: int, tokens: int) -> None:
+        """Count spend under a name; None is no name."""
+        if name is not None:
+            before = self._spent[name]
+            self._spent[name] = before[0] + cost, before[1] + tokens
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names."""
+        return frozenset(self._spent)
+
+    @property
+    def largest(self) -> str | None:
+        """The name with most cost, then most tokens, then first in the alphabet."""
+        return min(self._spent, key=lambda name: (*(-each for each in self._spent[name]), name), default=None)
+
+
+class Sums:
+    """What the units of a slot add up to."""
+
+    __slots__ = ("active", "projects", "rate", "spend", "users")
+
+    def __init__(self, slot: Slot) -> None:
+        self.spend, self.rate, self.projects, self.users = Spend(), Spend(), Shares(), Shares()
+        self.active: set[Agent] = set()
+        for unit in slot.units.values():
+            if unit.window:
+                cost, tokens = self.spend.add(unit, unit.window), tokens_of(unit.window)
+                self.active.add(unit.cell.agent)
+                self.projects.add(unit.cell.key.project, cost, tokens)
+                self.users.add(unit.cell.key.user, cost, tokens)
+            if unit.rate:
+                self.rate.add(unit, unit.rate)
+
+
+def part_of(slot: Slot, grouping: Grouping, newest: int) -> Part | None:
+    """The row of a slot, None where there is nothing to show; `newest` is the number of the last slice.
+
+    An agent that was ever seen has its row; other rows need something in the window or something running.
+    """
+    sums = Sums(slot)
+    running = _running(slot, grouping, sums.active)
+    if grouping is not Grouping.AGENT and not (sums.active or running or slot.runs):
+        return None
+    agents = frozenset(slot.agents if grouping in _WHOLE else sums.active | running or slot.agents)
+    return Part(
+        row=_row(slot, sums, grouping, newest, _Who(agents, running)),
+        tally=sums.spend.tally,
+        priced_calls=sums.spend.priced_calls,
+        rate=sums.rate.tally,
+        rate_cost=sums.rate.cost,
+        agents=agents,
+        running=running,
+        projects=sums.projects.names,
+    )
+
+
+class _Who(NamedTuple):
+    agents: frozenset[Agent]
+    running: frozenset[Agent]
+
+
+def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> Row:
+    spend, rate = sums.spend, sums.rate
+    latest = None if slot.latest_cell is None else slot.latest_cell.key
+    hosts = {agent.host for agent in slot.agents}
+    p50, p95 = latencies(spend.tally)
+    projects = sums.projects.names
+    return Row(
+        group=slot.group,
+        label=label_of(grouping, slot),
+        host=next(iter(hosts)) if len(hosts) == 1 else "",
+        project=sums.projects.largest if projects or latest is None else latest.project,
+        projects=len(projects) or int(latest is not None and latest.project is not None),
+        user=sums.users.largest if sums.users.names or latest is None else latest.user,
+        state=_state(slot, grouping, who),
+        model=slot.model,
+        counters=counters_of(spend.tally, spend.unpriced),
+        tokens=tokens_in(spend.tally),
+        cost=spend.micro_dollars,
+        basis=basis_of(spend.tally.get(CALLS, 0), spend.priced_calls, spend.unpriced),
+        sessions=len(slot.sessions),
+        runs=len(slot.runs) if slot.had_runs else None,
+        tokens_per_min=tokens_of(rate.tally) / RATE_MINUTES,
+        usd_per_hour=rate.cost * 60 / RATE_MINUTES / MICRO / MICRO,
+        calls_per_min=rate.tally.get(CALLS, 0) / RATE_MINUTES,
+        context_pct=slot.context_pct,
+        latency_p50=p50,
+        latency_p95=p95,
+        first_at=slot.first or None,
+        last_at=slot.last or None,
+        spark=slot.spark(newest),
+        agents=len(who.agents),
+        agents_running=len(who.running),
+        detail=_detail(slot, grouping, who.agents),
+        blind=frozenset[str]().union(*(agent.blind for agent in who.agents)),
+        kinds_per_min=per_minute(rate.tally),
+    )
+
+
+_WHOLE = (Grouping.AGENT, Grouping.HOST)
+"""Groupings whose rows hold agents as a whole, whatever session does what."""
+
+
+def _running(slot: Slot, grouping: Grouping, active: set[Agent]) -> frozenset[Agent]:
+    return frozenset(agent for agent in slot.agents if agent.running and _runs_here(agent, slot, grouping, active))
+
+
+def _runs_here(agent: Agent, slot: Slot, grouping: Grouping, active: set[Agent]) -> bool:
+    if grouping in _WHOLE:
+        return True
+    if grouping is Grouping.RUN:
+        return any(each.key.run == slot.group[-1] for each in agent.running.values())
+    for session in agent.running:
+        if session is not None and (agent, session) in slot.members:
+            return True
+        if session is None and agent in active and grouping is not Grouping.SESSION:
+            return True
+    return False
+
+
+def _state(slot: Slot, grouping: Grouping, who: _Who) -> State:
+    if who.running:
+        return State.RUNNING
+    if grouping in (Grouping.SESSION, Grouping.RUN):
+        return _state_of_one(slot, grouping)
+    states = {agent.finished for agent in who.agents}
+    return next((state for state in (State.ERROR, State.IDLE) if state in states), State.UNKNOWN)
+
+
+def _state_of_one(slot: Slot, grouping: Grouping) -> State:
+    for agent, session in slot.members:
+        known = agent.states.get(session)
+        if known is not None and session is not None:
+            over = grouping is Grouping.RUN and known.key.run != slot.group[-1]
+            return State.IDLE if over else known.state
+    return State.UNKNOWN
+
+
+def _detail(slot: Slot, grouping: Grouping, agents: Iterable[Agent]) -> str | None:
+    if grouping in (Grouping.SESSION, Grouping.RUN):
+        known = [agent.states[session] for agent, session in slot.members if session in agent.states]
+        return next((each.detail for each in known if each.detail is not None), None)
+    return max((agent.detail for agent in agents if agent.detail is not None), default=(0, None))[1]

@@ -1,0 +1,195 @@
+"""A row in the making: the shares of cells it adds up, and what does not add up from them."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from clawtop.fleet.cells import Agent, Cell, Context, Moment, Strand
+from clawtop.fleet.tally import COST, LIST_COST, UNLOGGED, UNLOGGED_TOKENS, Tally
+from clawtop.fleet.windows import SLICES, Lens
+from clawtop.model.snapshot import Grouping, Row
+
+MICRO = 1_000_000
+Group = tuple[str, ...]
+
+
+class Part(NamedTuple):
+    """A finished row, and what a total needs of it besides."""
+
+    row: Row
+    tally: Tally
+    priced_calls: int
+    rate: Tally
+    rate_cost: int
+    agents: frozenset[Agent]
+    running: frozenset[Agent]
+    projects: frozenset[str]
+
+
+class Unit:
+    """One cell's share of a row: what it has in the window, and in the minutes that rates are taken over."""
+
+    __slots__ = ("cell", "rate", "slot", "window")
+
+    def __init__(self, cell: Cell, slot: "Slot") -> None:
+        self.cell = cell
+        self.slot = slot
+        self.window: Tally = {}
+        self.rate: Tally = {}
+
+
+class Slot:
+    """One row in the making.
+
+    `sessions` and `runs` hold the moments of the last call and attempt by mark, of those within the window;
+    `members` the sessions of its strands by agent, to tell whose running is the row's; `counted` is the part
+    that a total holds, where the row passes.
+    """
+
+    __slots__ = (
+        "agents", "context", "context_of", "counted", "first", "group", "had_runs", "last", "latest", "latest_cell",
+        "members", "name", "order", "part", "runs", "sessions", "slices", "units",
+    )  # fmt: skip
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.name: Strand | None = None
+        self.units: dict[Cell, Unit] = {}
+        self.agents: set[Agent] = set()
+        self.members: set[tuple[Agent, str | None]] = set()
+        self.sessions: dict[int, int] = {}
+        self.runs: dict[int, int] = {}
+        self.had_runs = False
+        self.slices: dict[int, int] = {}
+        self.first = 0
+        self.last = 0
+        self.latest = Moment()
+        self.latest_cell: Cell | None = None
+        self.context = Context()
+        self.context_of: Strand | None = None
+        self.part: Part | None = None
+        self.counted: Part | None = None
+        self.order: tuple[object, ...] = ()
+
+    def unit(self, strand: Strand) -> Unit:
+        """The strand's cell's share, made where it is new."""
+        cell = strand.cell
+        self.agents.add(cell.agent)
+        self.members.add((cell.agent, strand.session.key if strand.session else None))
+        if self.name is None:
+            self.name = strand
+        unit = self.units.get(cell)
+        if unit is None:
+            unit = self.units[cell] = Unit(cell, self)
+        return unit
+
+    def see(self, strand: Strand) -> None:
+        """Take over what a strand knows about its latest activity."""
+        if strand.first and (not self.first or strand.first < self.first):
+            self.first = strand.first
+        self.last = max(self.last, strand.last)
+        if self.latest_cell is None or strand.latest > self.latest:
+            self.latest, self.latest_cell = strand.latest, strand.cell
+        if strand.context > self.context:
+            self.context, self.context_of = strand.context, strand
+
+    @property
+    def model(self) -> str | None:
+        """The model of its latest attempt."""
+        return None if self.latest_cell is None else self.latest_cell.key.full_model
+
+    @property
+    def context_pct(self) -> float | None:
+        """How full the context was at its latest call, None where the window is not known."""
+        if self.context_of is None:
+            return None
+        session = self.context_of.session
+        window = self.context.window or (session.window[1] if session else 0)
+        return 100 * self.context.tokens / window if window > 0 else None
+
+    def count_sessions(self, present: Iterable[tuple[int, int]], lens: Lens) -> None:
+        """Count the sessions (mark, last call) that lie within the window."""
+        for mark, at in present:
+            if lens.holds(at) and at >= self.sessions.get(mark, 0):
+                self.sessions[mark] = at
+
+    def count_runs(self, present: Iterable[tuple[int, int]], lens: Lens) -> None:
+        """Count the runs (mark, last attempt) that lie within the window."""
+        for mark, at in present:
+            self.had_runs = True
+            if lens.holds(at) and at >= self.runs.get(mark, 0):
+                self.runs[mark] = at
+
+    def sweep(self, lens: Lens) -> None:
+        """Drop the sessions and runs that have left the window."""
+        for present in (self.sessions, self.runs):
+            for mark in [mark for mark, at in present.items() if not lens.holds(at)]:
+                del present[mark]
+
+    def add_tokens(self, number: int, tokens: int) -> None:
+        """Count tokens in a slice."""
+        self.slices[number] = self.slices.get(number, 0) + tokens
+
+    def spark(self, newest: int) -> tuple[int, ...]:
+        """Tokens of each slice up to number `newest`, oldest first; what lies beyond is in the last."""
+        if not self.slices:
+            return _NOTHING
+        get = self.slices.get
+        values = [get(number, 0) for number in range(newest - SLICES + 1, newest + 1)]
+        if max(self.slices) > newest:
+            values[-1] += sum(tokens for number, tokens in self.slices.items() if number > newest)
+        if len(self.slices) > 2 * SLICES:
+            self.slices = {number: tokens for number, tokens in self.slices.items() if number > newest - SLICES}
+        return tuple(values)
+
+
+_NOTHING = (0,) * SLICES
+
+
+def priced(cell: Cell, tally: Mapping[int, int]) -> int:
+    """What the tally costs as far as it is known, in millionths of a micro-dollar."""
+    cost = tally.get(COST, 0) * MICRO
+    if UNLOGGED not in tally:
+        return cost
+    if cell.price is None:
+        return cost + tally.get(LIST_COST, 0) * MICRO
+    return cost + sum(tally.get(each, 0) * price for each, price in zip(UNLOGGED_TOKENS, cell.price, strict=True))
+
+
+_FIELDS = {
+    Grouping.PROJECT: "project",
+    Grouping.USER: "user",
+    Grouping.OWNER: "owner",
+    Grouping.PROVIDER: "provider",
+    Grouping.TASK: "task",
+    Grouping.CRON: "cron",
+    Grouping.HOST: "host",
+    Grouping.ENVIRONMENT: "environment",
+}
+
+
+def group_of(grouping: Grouping, strand: Strand) -> Group:
+    """Which row a strand belongs to; "" stands for what is not known."""
+    key = strand.cell.key
+    match grouping:
+        case Grouping.AGENT:
+            return (key.host, key.agent)
+        case Grouping.MODEL:
+            return (key.provider, key.model)
+        case Grouping.SESSION:
+            return (key.host, key.agent, strand.session.key if strand.session else "")
+        case Grouping.RUN:
+            return (key.host, key.agent, strand.run or "")
+        case _:
+            return (getattr(key, _FIELDS[grouping]) or "",)
+
+
+def label_of(grouping: Grouping, slot: Slot) -> str:
+    """What to print for a row, – for what is not known."""
+    if grouping is Grouping.AGENT:
+        return slot.group[1]
+    strand = slot.name
+    if grouping is Grouping.MODEL:
+        return "/".join(filter(None, slot.group)) or "–"
+    if grouping is Grouping.SESSION and strand is not None and strand.session is not None:
+        return strand.session.name or strand.session.key
+    return slot.group[-1] or "–"

@@ -1,0 +1,101 @@
+"""The sum of the rows that pass, kept up to date row by row."""
+
+from collections.abc import Iterable
+
+from clawtop.fleet.cells import Agent
+from clawtop.fleet.rows import RATE_MINUTES, basis_of, counters_of, per_minute, tokens_in
+from clawtop.fleet.slots import MICRO, Part, Slot
+from clawtop.fleet.tally import CALLS, Tally, latencies, merge, subtract, tokens_of
+from clawtop.fleet.windows import SLICES
+from clawtop.model.events import State
+from clawtop.model.snapshot import Grouping, Row
+
+
+class Total:
+    """What the rows that pass add up to. Sessions and runs are counted once, however many rows they are in."""
+
+    def __init__(self) -> None:
+        self._tally: Tally = {}
+        self._rate: Tally = {}
+        self._rate_cost = 0
+        self._cost = 0
+        self._priced_calls = 0
+        self._unpriced = 0
+        self._spark = [0] * SLICES
+
+    def add(self, part: Part) -> None:
+        """Take a row in."""
+        merge(self._tally, part.tally.items())
+        merge(self._rate, part.rate.items())
+        self._amounts(part, 1)
+
+    def remove(self, part: Part) -> None:
+        """Take a row out again."""
+        subtract(self._tally, part.tally)
+        subtract(self._rate, part.rate)
+        self._amounts(part, -1)
+
+    def _amounts(self, part: Part, sign: int) -> None:
+        self._rate_cost += sign * part.rate_cost
+        self._cost += sign * part.row.cost
+        self._priced_calls += sign * part.priced_calls
+        self._unpriced += sign * part.row.counters.unpriced_calls
+        if any(part.row.spark):
+            self._spark = [mine + sign * its for mine, its in zip(self._spark, part.row.spark, strict=True)]
+
+    def row(self, slots: list[Slot], grouping: Grouping, everyone: Iterable[Agent] | None) -> Row:
+        """The total as a row; `slots` are those that pass, `everyone` all agents where no filter takes any away."""
+        parts = [slot.part for slot in slots if slot.part is not None]
+        if everyone is None:
+            agents = frozenset[Agent]().union(*(part.agents for part in parts))
+            running = frozenset[Agent]().union(*(part.running for part in parts))
+        else:
+            agents = frozenset(everyone)
+            running = frozenset(agent for agent in agents if agent.running)
+        latest = max((slot for slot in slots), key=lambda slot: (slot.latest, slot.group), default=None)
+        spoke = max((slot for slot in slots), key=lambda slot: (slot.context, slot.group), default=None)
+        p50, p95 = latencies(self._tally)
+        hosts = {agent.host for agent in agents}
+        return Row(
+            group=(),
+            label="total",
+            host=next(iter(hosts)) if len(hosts) == 1 else "",
+            project=None,
+            projects=len(frozenset[str]().union(*(part.projects for part in parts))),
+            user=None,
+            state=_state(agents, running),
+            model=None if latest is None else latest.model,
+            counters=counters_of(self._tally, self._unpriced),
+            tokens=tokens_in(self._tally),
+            cost=self._cost,
+            basis=basis_of(self._tally.get(CALLS, 0), self._priced_calls, self._unpriced),
+            sessions=_distinct((slot.sessions for slot in slots), grouping),
+            runs=_distinct((slot.runs for slot in slots), grouping) if any(slot.had_runs for slot in slots) else None,
+            tokens_per_min=tokens_of(self._rate) / RATE_MINUTES,
+            usd_per_hour=self._rate_cost * 60 / RATE_MINUTES / MICRO / MICRO,
+            calls_per_min=self._rate.get(CALLS, 0) / RATE_MINUTES,
+            context_pct=None if spoke is None else spoke.context_pct,
+            latency_p50=p50,
+            latency_p95=p95,
+            first_at=min((slot.first for slot in slots if slot.first), default=None),
+            last_at=max((slot.last for slot in slots if slot.last), default=None),
+            spark=tuple(self._spark),
+            agents=len(agents),
+            agents_running=len(running),
+            detail=max((agent.detail for agent in agents if agent.detail is not None), default=(0, None))[1],
+            blind=frozenset[str]().union(*(part.row.blind for part in parts)),
+            kinds_per_min=per_minute(self._rate),
+        )
+
+
+def _distinct(present: Iterable[dict[int, int]], grouping: Grouping) -> int:
+    if grouping in (Grouping.AGENT, Grouping.HOST):
+        return sum(map(len, present))
+    return len(set[int]().union(*present))
+
+
+def _state(agents: frozenset[Agent], running: frozenset[Agent]) -> State:
+    if running:
+        return State.RUNNING
+    states = {agent.finished for agent in agents}
+    return next((state for state in (State.ERROR, State.IDLE) if state in states), State.UNKNOWN)
