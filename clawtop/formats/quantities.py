@@ -41,7 +41,7 @@ def moment(value: object) -> int | None:
         try:
             at = datetime.fromisoformat(value)
             at = at if at.tzinfo else at.replace(tzinfo=UTC)
-            found = int(at.timestamp() * 1000)
+            found = round(at.timestamp() * 1000)
         except (ValueError, OverflowError):
             return None
     elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):

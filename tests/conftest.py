@@ -1,0 +1,36 @@
+"""What many tests need: the captured OpenClaw homes, and an outlet that remembers."""
+
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the captured homes: openclaw-2026.9.6, -2026.2.6-3, -2026.2.26, -2026.6.35, -migrated."""
+    folder = tmp_path_factory.mktemp("homes")
+    with tarfile.open(FIXTURES / "openclaw-homes.tar.xz") as captured:
+        captured.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def truth() -> Mapping[str, Any]:
+    """The exact totals of each captured home, by agent."""
+    found: dict[str, Any] = json.loads((FIXTURES / "truth.json").read_text())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes what belongs to the person who runs it."""
+    monkeypatch.setenv("CLAWTOP_STATE_DIR", str(tmp_path / "clawtop-state"))
+    for name in ("OPENCLAW_STATE_DIR", "OPENCLAW_HOME", "OPENCLAW_CONFIG_PATH", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
