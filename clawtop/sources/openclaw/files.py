@@ -159,6 +159,9 @@ class SessionFiles:
         named = _NAME.fullmatch(entry.name)
         if named is None:
             return
+        if not entry.is_file():
+            self.progress.note(entry.name, "is no file and is not read")
+            return
         inode, session, path = entry.inode(), named["session"], Path(entry.path)
         known = self._files.get(inode)
         if known is not None and known.session == session:
