@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from clawtop.model.errors import ClawtopError, UsageError
+from clawtop.model.errors import ClawtopError
 from clawtop.model.snapshot import Snapshot, View
 from clawtop.tui import keys
 from clawtop.tui.feed import Feed
 from clawtop.tui.options import Colours, ScreenOptions, colours
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.screens.fleet import FleetScreen
+from clawtop.tui.screens.reader import HelpScreen, Reader
 from clawtop.tui.themes import BASIC, OWN
+
+__all__ = ["ClawtopApp", "ScreenOptions", "run_screen"]
 
 
 class ClawtopApp(App[int]):
@@ -71,23 +74,29 @@ class ClawtopApp(App[int]):
     def hints(self) -> tuple[tuple[str, str], ...]:
         """The keys of the last line."""
         if self._hints is None:
-            shown = {binding.id for binding in (*keys.FLEET, *keys.APP) if binding.show}
-            self._hints = tuple((each.keys[0], each.short) for each in self.commands() if each.name in shown)
+            shown = [str(binding.id) for binding in (*keys.APP, *keys.FLEET) if binding.show]
+            known = {each.name: each for each in self.commands()}
+            self._hints = tuple((known[name].keys[0], known[name].short) for name in shown)
         return self._hints
+
+    @property
+    def page_hints(self) -> tuple[tuple[str, str], ...]:
+        """The keys of a page to read."""
+        return tuple((each.keys[0], each.short) for each in self.commands(keys.PAGE) if each.name == "page.back")
 
     def key_of(self, name: str) -> str | None:
         """The first key of a binding id."""
         return next((each.keys[0] for each in self.commands() if each.name == name), None)
 
-    def commands(self) -> tuple[keys.Command, ...]:
-        """Every command of the main screen with the keys it has now."""
+    def commands(self, bindings: Iterable[Binding] = (*keys.FLEET, *keys.APP)) -> tuple[keys.Command, ...]:
+        """The commands of some bindings with the keys they have now."""
         mapping = self._keymap
-        bindings = [
+        mapped = [
             binding.with_key(key.strip())
-            for binding in (*keys.FLEET, *keys.APP)
+            for binding in bindings
             for key in mapping.get(str(binding.id), binding.key).split(",")
         ]
-        return keys.commands(bindings, ascii_only=self._glyphs.ascii_only)
+        return keys.commands(mapped, ascii_only=self._glyphs.ascii_only)
 
     def on_mount(self) -> None:
         """Open the main screen, and be woken from now on."""
@@ -114,7 +123,10 @@ class ClawtopApp(App[int]):
     def _take(self) -> None:
         self._woken = False
         if self.is_running and self.fleet.is_mounted:
-            self.fleet.take(self._feed.snapshot)
+            snapshot = self._feed.snapshot
+            self.fleet.take(snapshot)
+            if isinstance(self.screen, Reader):
+                self.screen.take(snapshot)
 
     def show(self, view: View) -> None:
         """Ask the feed for snapshots of this view."""
@@ -159,6 +171,10 @@ class ClawtopApp(App[int]):
     def _is_of_fleet(action: str) -> bool:
         return any(binding.action == action for binding in keys.FLEET)
 
+    def action_keys(self) -> None:
+        """Say what the keys do."""
+        self.push_screen(HelpScreen(self, self._glyphs, self.commands()))
+
     def action_leave(self) -> None:
         """Quit."""
         self.exit(0)
@@ -179,8 +195,6 @@ class ClawtopApp(App[int]):
 def run_screen(feed: Feed, options: ScreenOptions) -> int:
     """Show the feed until the user quits; returns the exit code.
 
-    Raises UsageError where `options` maps keys wrongly, or the terminal cannot show a screen at all.
+    Raises UsageError where `options` maps keys that cannot be mapped.
     """
-    if os.environ.get("TERM") == "dumb":
-        raise UsageError("this terminal (TERM=dumb) has no screen; use clawtop --batch or --once")
     return ClawtopApp(feed, options).run(mouse=options.mouse) or 0

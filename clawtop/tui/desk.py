@@ -26,6 +26,10 @@ class Desk(Protocol):
     def hints(self) -> tuple[tuple[str, str], ...]:
         """The keys of the last line, each with its meaning."""
 
+    @property
+    def page_hints(self) -> tuple[tuple[str, str], ...]:
+        """The same for pages to read."""
+
     def key_of(self, name: str) -> str | None:
         """The key of a binding id as people read it, None where it has none."""
 

@@ -21,7 +21,12 @@ def _key(  # noqa: PLR0913, PLR0917
 
 
 FLEET: tuple[Binding, ...] = (
-    _key("enter", "detail", "detail", "Open the page of this row: sessions, runs, errors", "detail", MORE, show=True),
+    _key("up", "move(-1)", "up", "Go up", "cursor.up", MOVE),
+    _key("down", "move(1)", "down", "Go down", "cursor.down", MOVE),
+    _key("pageup", "page(-1)", "page up", "Go up one screen", "cursor.page_up", MOVE),
+    _key("pagedown", "page(1)", "page down", "Go down one screen", "cursor.page_down", MOVE),
+    _key("home", "home", "first", "Go to the first row", "cursor.first", MOVE),
+    _key("end", "end", "last", "Go to the last row", "cursor.last", MOVE),
     _key("slash,f3,f4,backslash", "filter", "filter", "Show only rows that pass a filter", "filter", CHOOSE, show=True),
     _key("p", "projects", "project", "Choose one project, or all of them", "project", CHOOSE, show=True),
     _key("g", "group", "group", "Choose what a row stands for", "group", CHOOSE, show=True),
@@ -32,18 +37,13 @@ FLEET: tuple[Binding, ...] = (
     _key("greater_than_sign", "sort_by(1)", "sort right", "Sort by the column to the right", "sort.right", CHOOSE),
     _key("I", "invert", "invert", "Sort the other way round", "sort.invert", CHOOSE),
     _key("c", "columns", "columns", "Choose the columns", "columns", CHOOSE),
-    _key("up", "move(-1)", "up", "Go up", "cursor.up", MOVE),
-    _key("down", "move(1)", "down", "Go down", "cursor.down", MOVE),
-    _key("pageup", "page(-1)", "page up", "Go up one screen", "cursor.page_up", MOVE),
-    _key("pagedown", "page(1)", "page down", "Go down one screen", "cursor.page_down", MOVE),
-    _key("home", "home", "first", "Go to the first row", "cursor.first", MOVE),
-    _key("end", "end", "last", "Go to the last row", "cursor.last", MOVE),
     _key("space", "tag", "tag", "Tag this row, or take its tag away", "tag", MARK),
     _key("U", "untag", "untag", "Take all tags away", "tag.none", MARK),
-    _key("F", "follow", "follow", "Keep the selected row in sight wherever it goes", "follow", MARK),
+    _key("F", "follow", "follow", "Keep the selected row in sight", "follow", MARK),
     _key("Z", "freeze", "freeze", "Stop the display, not the counting", "freeze", MARK),
-    _key("o", "sources", "sources", "Where the figures come from, and what was skipped", "sources", MORE),
-    _key("d", "demo", "demo", "Start the demo (where nothing was found)", "demo", MORE),
+    _key("enter", "detail", "detail", "Open this row: its sessions, runs and errors", "detail", MORE, show=True),
+    _key("o", "sources", "sources", "Where the figures come from", "sources", MORE),
+    _key("d", "demo", "demo", "Start the demo, where nothing was found", "demo", MORE),
 )
 
 APP: tuple[Binding, ...] = (

@@ -144,6 +144,7 @@ class FleetFeed:
         step: int = 1000,
     ) -> None:
         self.agents = [_agent(number) for number in range(count)]
+        self._bases = {each.group: each for each in self.agents}
         self.sources = tuple(sources)
         self.step = step
         self.at = START
@@ -195,13 +196,14 @@ class FleetFeed:
         self.publish()
 
     def _spend(self, each: Row) -> Row:
+        base = self._bases[each.group]
         factor = 0.6 + self._dice.random() * 0.8
         fresh = int(each.usd_per_hour / 3600 * 1e6)
         return replace(
             each,
             cost=each.cost + fresh,
-            usd_per_hour=each.usd_per_hour * factor,
-            tokens_per_min=each.tokens_per_min * factor,
+            usd_per_hour=base.usd_per_hour * factor,
+            tokens_per_min=base.tokens_per_min * factor,
             counters=replace(each.counters, calls=each.counters.calls + 1),
             last_at=self.at - int(self._dice.random() * 3000),
             spark=(*each.spark[1:], int(self._dice.random() ** 2 * 9000)),

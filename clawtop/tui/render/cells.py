@@ -135,7 +135,9 @@ def usd_per_hour(at: Look, _width: int, glyphs: Glyphs) -> Line:
 
 
 def share(at: Look, width: int, glyphs: Glyphs) -> Line:
-    """The row's part of the fleet's spend as a bar."""
+    """The row's part of the fleet's spend as a bar; what is less than a fiftieth has none."""
+    if at.share < 2:
+        return ()
     return (Span(bar(at.share / SHARE_STEPS, width, glyphs), heat(at.share) or "muted"),)
 
 
@@ -186,6 +188,8 @@ def context(at: Look, _width: int, glyphs: Glyphs) -> Line:
     full = at.row.context_pct
     if full is None or "context_pct" in at.row.blind:
         return (Span(glyphs.unseen, "faint"),)
+    if quiet(at.row):
+        return (Span(percent(full), "faint"),)
     return (Span(percent(full), "bad" if full >= 90 else "warm" if full >= 75 else "muted"),)
 
 

@@ -15,15 +15,14 @@ from clawtop.tui.render.line import Line, Span, fit, right
 class Column:
     """One column.
 
-    `sort` is what View.sort calls it; None cannot be sorted by. `width` is the least it takes, `narrower` columns
-    are left out first where `rank` is higher. `but` names groupings that make it pointless.
+    `width` is the least it takes. `sort` is what View.sort calls it, None where it cannot be sorted by, and
+    `ascending` how it is sorted first. `but` names groupings that make it pointless.
     """
 
     id: str
     title: str
     about: str
     width: int
-    rank: int
     draw: Cell
     sort: str | None = None
     left: bool = False
@@ -35,61 +34,53 @@ _ONE = (Grouping.AGENT, Grouping.SESSION, Grouping.RUN)
 _FIVE = "over the last 5 minutes"
 
 
-def _figure(name: str, title: str, about: str, width: int, rank: int, draw: Cell, sort: str = "") -> Column:  # noqa: PLR0913, PLR0917
-    return Column(name, title, about, width, rank, draw, sort or name)
+def _figure(name: str, title: str, about: str, width: int, draw: Cell) -> Column:
+    return Column(name, title, about, width, draw, name)
 
 
-def _word(name: str, about: str, width: int, rank: int, draw: Cell, *but: Grouping) -> Column:
-    return Column(name, name, about, width, rank, draw, name, left=True, ascending=True, but=but)
+def _word(name: str, about: str, width: int, draw: Cell, *but: Grouping) -> Column:
+    return Column(name, name, about, width, draw, name, left=True, ascending=True, but=but)
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("state", "state", "what it does now, or that clawtop holds it", 6, 0, cells.state, "state", left=True),
-    _word("name", "the agent, or what the rows are grouped by", 12, 1, cells.name),
-    _figure("usd_per_hour", "$/h", f"dollars per hour, {_FIVE}", 7, 2, cells.usd_per_hour),
-    Column("share", "share", "its part of what the whole fleet spends per hour", 5, 4, cells.share, left=True),
-    _figure("cost", "$", "dollars in the window; ? without a price, +? where some calls have none", 9, 3, cells.cost),
-    _figure("tokens_per_min", "tok/m", f"tokens per minute, {_FIVE}", 6, 5, cells.tokens_per_min),
-    Column("trend", "trend", "tokens over the window, scaled to the row's own peak", 8, 6, cells.trend, left=True),
-    _word("model", "the model it used last", 13, 10, cells.model, Grouping.MODEL),
-    _word("project", "the project with most of its spend", 10, 13, cells.project, Grouping.PROJECT),
-    _word("user", "who it worked for", 8, 21, cells.user, Grouping.USER),
-    Column("agents", "agents", "running agents of all", 7, 8, cells.agents, "agents", but=_ONE),
-    _figure("context", "ctx", "how full the context of its latest session is", 4, 9, cells.context),
-    _figure("input", "in", "input tokens, without what came from the cache", 5, 17, cells.tokens_in),
-    _figure("output", "out", "output tokens", 5, 16, cells.tokens_out),
-    _figure("cache", "cache", "the cache's share of what the models read", 6, 15, cells.cache, "cache_share"),
-    _figure("calls", "calls", "answers of a model", 6, 12, cells.counter("calls")),
+    Column("state", "state", "what it does now, or that clawtop holds it", 6, cells.state, "state", left=True),
+    _word("name", "the agent, or what the rows are grouped by", 12, cells.name),
+    _figure("usd_per_hour", "$/h", f"dollars per hour, {_FIVE}", 7, cells.usd_per_hour),
+    Column("share", "share", "its part of what the whole fleet spends per hour", 5, cells.share, left=True),
+    _figure("cost", "$", "dollars in the window; ? without a price, +? where some calls have none", 9, cells.cost),
+    _figure("tokens_per_min", "tok/m", f"tokens per minute, {_FIVE}", 6, cells.tokens_per_min),
+    Column("trend", "trend", "tokens over the window, scaled to the row's own peak", 8, cells.trend, left=True),
+    _word("model", "the model it used last", 13, cells.model, Grouping.MODEL),
+    _word("project", "the project with most of its spend", 10, cells.project, Grouping.PROJECT),
+    _word("user", "who it worked for", 8, cells.user, Grouping.USER),
+    Column("agents", "agents", "running agents of all", 7, cells.agents, "agents", but=_ONE),
+    _figure("context", "ctx", "how full the context of its latest session is", 4, cells.context),
+    _figure("input", "in", "input tokens, without what came from the cache", 5, cells.tokens_in),
+    _figure("output", "out", "output tokens", 5, cells.tokens_out),
+    Column("cache", "cache", "the cache's share of what the models read", 5, cells.cache),
+    _figure("calls", "calls", "answers of a model", 6, cells.counter("calls")),
+    _figure("retries", "retry", "failed attempts tried again on the same model", 6, cells.counter("retries", "warm")),
     _figure(
-        "retries", "retry", "failed attempts tried again on the same model", 6, 11, cells.counter("retries", "warm")
+        "fallbacks", "fallb", "failed attempts that went on to another model", 6, cells.counter("fallbacks", "warm")
     ),
-    _figure(
-        "fallbacks", "fallb", "failed attempts that went on to another model", 6, 14, cells.counter("fallbacks", "warm")
-    ),
-    _figure("errors", "err", "failed attempts", 4, 7, cells.counter("errors", "bad")),
-    _figure("tools", "tools", "tool calls", 6, 18, cells.counter("tool_calls"), "tool_calls"),
-    _figure("latency", "p95", "95 of 100 calls were faster than this", 5, 19, cells.latency),
-    _figure("sessions", "sess", "sessions with at least one call", 5, 20, cells.sessions),
-    _figure("age", "age", "how long ago it did something", 4, 8, cells.last, "last_at"),
+    _figure("errors", "err", "failed attempts", 4, cells.counter("errors", "bad")),
+    _figure("tool_calls", "tools", "tool calls", 6, cells.counter("tool_calls")),
+    _figure("latency", "p95", "95 of 100 calls were faster than this", 5, cells.latency),
+    _figure("sessions", "sess", "sessions with at least one call", 5, cells.sessions),
+    _figure("last_at", "age", "how long ago it did something", 4, cells.last),
 )
 BY_ID = {column.id: column for column in COLUMNS}
 GUTTER = 2
 """Cells left of the first column, for the cursor and the tag."""
 
-_GROW = (
-    ("name", 16),
-    ("state", 10),
-    ("model", 17),
-    ("name", 20),
-    ("trend", 12),
-    ("project", 16),
-    ("name", 28),
-    ("share", 8),
-    ("model", 30),
-    ("trend", 24),
-    ("name", 40),
-    ("trend", 60),
-)
+_PLAN = (
+    ("state", 6), ("name", 12), ("usd_per_hour", 7), ("cost", 9), ("share", 5), ("tokens_per_min", 6), ("trend", 8),
+    ("errors", 4), ("last_at", 4), ("agents", 7), ("context", 4), ("name", 18), ("model", 17), ("state", 10),
+    ("retries", 6), ("project", 12), ("fallbacks", 6), ("calls", 6), ("name", 22), ("cache", 5), ("output", 5),
+    ("input", 5), ("tool_calls", 6), ("latency", 5), ("project", 16), ("trend", 12), ("sessions", 5), ("name", 28),
+    ("user", 8), ("share", 8), ("model", 30), ("trend", 24), ("name", 40), ("trend", 60),
+)  # fmt: skip
+"""What room is used for, the most important first: a column is there from its first step on, then gets wider."""
 
 
 class Place(NamedTuple):
@@ -104,23 +95,22 @@ Layout = tuple[Place, ...]
 
 def layout(width: int, grouping: Grouping, hidden: Collection[str] = ()) -> Layout:
     """The columns that fit into `width` cells, in their order on the screen; `hidden` are ids left out at will."""
-    room = width - GUTTER
-    chosen: set[str] = set()
-    for column in sorted(COLUMNS, key=lambda column: column.rank):
-        if column.id in hidden or grouping in column.but:
+    room = width - GUTTER - 1
+    widths: dict[str, int] = {}
+    for name, wanted in _PLAN:
+        column = BY_ID[name]
+        if name in hidden or grouping in column.but:
             continue
-        need = column.width + (1 if chosen else 0)
-        if need > room:
-            continue
-        chosen.add(column.id)
-        room -= need
-    widths = {name: BY_ID[name].width for name in chosen}
-    for name, most in _GROW:
-        if name in widths and room > 0 and widths[name] < most:
-            more = min(room, most - widths[name])
-            widths[name] += more
-            room -= more
-    return tuple(Place(column, widths[column.id]) for column in COLUMNS if column.id in chosen)
+        if name not in widths:
+            need = column.width + (1 if widths else 0)
+            if need > room:
+                continue
+            widths[name] = column.width
+            room -= need
+        more = max(0, min(room, wanted - widths[name]))
+        widths[name] += more
+        room -= more
+    return tuple(Place(column, widths[column.id]) for column in COLUMNS if column.id in widths)
 
 
 def title(column: Column, view: View) -> str:

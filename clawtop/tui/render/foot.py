@@ -16,7 +16,7 @@ def hints(keys: Sequence[tuple[str, str]], cells: int) -> Line:
         if width(out) + width(item) - 2 > cells:
             break
         out.extend(item)
-    return fit(out, cells)
+    return fit(out, cells, "")
 
 
 def status(view: View, in_sight: tuple[int, int], count: int, hidden: int, glyphs: Glyphs) -> Line:

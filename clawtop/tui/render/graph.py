@@ -4,10 +4,6 @@ from collections.abc import Sequence
 
 from clawtop.tui.render.glyphs import Glyphs
 
-_BRAILLE = 0x2800
-_LEFT_DOTS = (0x40, 0x04, 0x02, 0x01)
-_RIGHT_DOTS = (0x80, 0x20, 0x10, 0x08)
-
 
 def resample(values: Sequence[float], count: int) -> tuple[float, ...]:
     """`values` as `count` averages over equal parts of them, oldest first; none where there are none.
@@ -49,32 +45,15 @@ def bar(share: float, width: int, glyphs: Glyphs) -> str:
 
 def area(values: Sequence[float], width: int, height: int, glyphs: Glyphs) -> tuple[str, ...]:
     """A filled chart of `values`, `width` by `height` cells, the top line first, scaled to its own peak."""
-    if glyphs.ascii_only or height == 1:
-        return _columns(resample(values, width), width, height, glyphs)
-    points = resample(values, width * 2)
-    dots = height * 4
-    peak = max(points, default=0)
-    heights = [_dots(point, peak, dots) for point in points] or [0] * (width * 2)
-    return tuple(
-        "".join(_cell(heights[2 * x] - floor, heights[2 * x + 1] - floor) for x in range(width))
-        for floor in range(dots - 4, -1, -4)
-    )
-
-
-def _dots(point: float, peak: float, dots: int) -> int:
-    return 0 if peak <= 0 or point <= 0 else max(1, round(point / peak * dots))
-
-
-def _cell(left: int, right: int) -> str:
-    bits = sum(_LEFT_DOTS[: max(0, left)]) | sum(_RIGHT_DOTS[: max(0, right)])
-    return chr(_BRAILLE + bits) if bits else " "
-
-
-def _columns(points: Sequence[float], width: int, height: int, glyphs: Glyphs) -> tuple[str, ...]:
     steps = len(glyphs.levels)
+    points = resample(values, width)
     peak = max(points, default=0)
-    heights = [_dots(point, peak, height * steps) for point in points] or [0] * width
+    tops = [_top(point, peak, height * steps) for point in points] or [0] * width
     return tuple(
-        "".join(" " if h <= floor else glyphs.levels[min(h - floor, steps) - 1] for h in heights)
+        "".join(" " if top <= floor else glyphs.levels[min(top - floor, steps) - 1] for top in tops)
         for floor in range((height - 1) * steps, -1, -steps)
     )
+
+
+def _top(point: float, peak: float, most: int) -> int:
+    return 0 if peak <= 0 or point <= 0 else max(1, round(point / peak * most))

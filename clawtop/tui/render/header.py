@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from clawtop.model.events import Tokens
 from clawtop.model.snapshot import Health, Snapshot, SourceStatus
 from clawtop.tui.render.cells import unpriced
 from clawtop.tui.render.digits import big
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.graph import area, bar
-from clawtop.tui.render.line import Line, Span, ends, fit, width
+from clawtop.tui.render.line import EMPTY, Line, Span, ends, fit, width
 from clawtop.tui.render.plain import cut, printable
 from clawtop.units import dollars, money, si, size
 
-COMPACT, TALL = 2, 5
+COMPACT, TALL = 2, 6
 _SLICES_PER_HOUR = 720
 _DIGITS_ROOM = 26
 _FACTS = (20, 24)
@@ -27,7 +28,7 @@ class Chip(NamedTuple):
 
 def height(columns: int, lines: int) -> int:
     """How many lines the header takes on a terminal of this size."""
-    return TALL if lines >= 30 and columns >= 96 else COMPACT
+    return TALL if lines >= 32 and columns >= 96 else COMPACT
 
 
 def header(
@@ -61,51 +62,56 @@ def spent(snapshot: Snapshot) -> str:
 
 
 def _compact(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tuple[Line, ...]:
+    total = snapshot.total
     number, more = burn(snapshot)
-    window = snapshot.view.window.value
-    left: Line = (Span(" "), Span(f"${number}{more}/h", "headline"), Span("  "), Span(spent(snapshot), "value"))
-    left += (Span(f" in {window}", "muted"),) if window != "all" else (Span(" in all", "muted"),)
+    left: Line = (
+        Span(" "),
+        Span(f" ${number}{more}/h ", "burn"),
+        Span("  "),
+        Span(spent(snapshot), "value"),
+        Span(f" in {snapshot.view.window.value}", "muted"),
+    )
+    agents: Line = (
+        Span("  "),
+        Span(f"{si(total.agents_running)}/{si(total.agents)}", "value"),
+        Span(" running", "muted"),
+    )
+    if width(left) + width(agents) + width(marks) <= columns:
+        left += agents
     values, peak = _curve(snapshot)
-    label = f" {peak} " if columns >= 72 else " "
+    label = f" {peak} " if columns >= 100 else " 15m "
     room = columns - width(left) - width(marks) - len(label) - 2
-    if room < 8:
-        first = ends(left, marks, columns)
-    else:
-        chart = area(values, room, 1, glyphs)[0]
-        first = fit((*left, Span("  "), Span(chart, "spark"), Span(label, "muted"), *marks), columns)
-    second = progress(snapshot, columns, glyphs) if snapshot.reading else _chips(_facts(snapshot, glyphs), columns)
-    return first, second
+    chart = (Span("  "), Span(area(values, room, 1, glyphs)[0], "spark"), Span(label, "muted")) if room >= 6 else ()
+    first = ends((*left, *chart), marks, columns)
+    return first, progress(snapshot, columns, glyphs) if snapshot.reading else _chips(_facts(snapshot, glyphs), columns)
 
 
 def _facts(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Chip, ...]:
     total = snapshot.total
     kinds = total.kinds_per_min
-    chips = [
-        Chip(0, (Span(f"{total.agents_running}/{total.agents}", "value"), Span(" running", "muted"))),
-        Chip(2, (Span(si(total.tokens_per_min), "value"), Span(" tok/min", "muted"))),
-    ]
-    if kinds is not None:
-        parts = (
-            (kinds.input, "in"),
-            (kinds.output, "out"),
-            (kinds.cache_read, "cached"),
-            (kinds.cache_write, "written"),
-        )
-        chips.extend(
-            Chip(5 + index, (Span(si(number), "muted"), Span(f" {word}", "faint")))
-            for index, (number, word) in enumerate(parts)
-        )
+    tokens: Line = (Span(si(total.tokens_per_min), "value"), Span(" tok/m", "muted"))
+    split = () if kinds is None else _split(kinds)
     errors = total.counters.errors
-    chips.append(Chip(4, (Span(rate(total.calls_per_min), "value"), Span(" calls/min", "muted"))))
-    chips.append(
-        Chip(1, (Span(si(errors), "bad" if errors else "value"), Span(" errors" if errors != 1 else " error", "muted")))
+    return (
+        Chip(1, tokens),
+        Chip(4, split),
+        Chip(2, (Span(rate(total.calls_per_min), "value"), Span(" calls/m", "muted"))),
+        Chip(0, (Span(si(errors), "bad" if errors else "value"), Span(" err", "muted"))),
+        Chip(3, trouble(snapshot.sources, glyphs)),
     )
-    chips.append(Chip(3, trouble(snapshot.sources, glyphs)))
-    return tuple(chips)
+
+
+def _split(kinds: Tokens) -> Line:
+    parts = (("in", kinds.input), ("out", kinds.output), ("cache", kinds.cache_read + kinds.cache_write))
+    return tuple(
+        span
+        for index, (word, number) in enumerate(parts)
+        for span in (Span(f"{' ' if index else ''}{word} ", "faint"), Span(si(number), "muted"))
+    )
 
 
 def _chips(chips: Sequence[Chip], columns: int) -> Line:
-    kept = list(chips)
+    kept = [chip for chip in chips if chip.spans]
     while kept and 1 + sum(width(chip.spans) + 2 for chip in kept) - 2 > columns:
         kept.remove(max(kept, key=lambda chip: chip.rank))
     out: list[Span] = [Span(" ")]
@@ -139,9 +145,9 @@ def _curve(snapshot: Snapshot) -> tuple[Sequence[int], str]:
     if any(snapshot.recent_cost):
         # A call lands whole in one slice of 5 s, so its rate is read over a minute of them.
         smooth = _minute(snapshot.recent_cost)
-        return smooth, f"15m, peak ${dollars(max(smooth) * _SLICES_PER_HOUR / 1e6)}/h"
+        return smooth, f"15m peak ${dollars(max(smooth) * _SLICES_PER_HOUR / 1e6)}/h"
     smooth = _minute(snapshot.recent_tokens)
-    return smooth, f"15m, peak {si(max(smooth, default=0) * 12)} tok/m"
+    return smooth, f"15m peak {si(max(smooth, default=0) * 12)} tok/m"
 
 
 def _minute(slices: Sequence[int]) -> tuple[int, ...]:
@@ -198,7 +204,7 @@ def _tall(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tupl
     values, peak = _curve(snapshot)
     room = columns - _DIGITS_ROOM - sum(_FACTS) - 4
     chart = area(values, room, 4, glyphs)
-    out: list[Line] = []
+    out: list[Line] = [EMPTY]
     for index in range(4):
         line = (
             *fit(_figure_line(figures, number, more, index), _DIGITS_ROOM),
@@ -241,13 +247,18 @@ def source_line(sources: Iterable[SourceStatus], glyphs: Glyphs) -> Line:
     return tuple(out)
 
 
-def source_spans(source: SourceStatus, glyphs: Glyphs) -> Line:
-    """One source: state, name, what it gave, and what it could not use and why."""
-    sign, style = {
+def health_sign(source: SourceStatus, glyphs: Glyphs) -> tuple[str, str]:
+    """The sign of a source's health, and its style."""
+    return {
         Health.OK: (glyphs.running, "running"),
         Health.READING: (glyphs.unknown, "accent"),
         Health.DOWN: (glyphs.error, "bad"),
     }[source.health]
+
+
+def source_spans(source: SourceStatus, glyphs: Glyphs) -> Line:
+    """One source: state, name, what it gave, and what it could not use and why."""
+    sign, style = health_sign(source, glyphs)
     uri = printable(source.uri, 40, ascii_only=glyphs.ascii_only)
     out: list[Span] = [Span(f"{sign} ", style), Span(uri, "plain"), Span(f" {si(source.entries)} entries", "muted")]
     if source.health is Health.DOWN:

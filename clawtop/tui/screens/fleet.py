@@ -1,5 +1,6 @@
 """The main screen: what the fleet burns, and a row for each agent."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -8,13 +9,16 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from clawtop.model.selection import Filter, everything
-from clawtop.model.snapshot import Snapshot, View, Window
+from clawtop.model.snapshot import Grouping, Snapshot, View, Window
 from clawtop.tui import keys
 from clawtop.tui.desk import Desk
-from clawtop.tui.render import empty, foot, header
-from clawtop.tui.render.columns import BY_ID, next_sort
+from clawtop.tui.render import empty, foot, header, lists
+from clawtop.tui.render.columns import BY_ID, COLUMNS, Column, next_sort
+from clawtop.tui.render.detail import exactly
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Span
+from clawtop.tui.screens.picker import Picker, Toggles
+from clawtop.tui.screens.reader import DetailScreen, SourcesScreen
 from clawtop.tui.widgets.filter_line import FilterLine
 from clawtop.tui.widgets.painted import Lines
 from clawtop.tui.widgets.table import FleetTable, TableHead
@@ -113,11 +117,7 @@ class FleetScreen(Screen[None]):
 
     def on_table_head_picked(self, event: TableHead.Picked) -> None:
         """Sort by the clicked title; once more turns it round."""
-        column = BY_ID[event.column]
-        if column.sort == self.view.sort:
-            self.action_invert()
-        elif column.sort is not None:
-            self._show(replace(self.view, sort=column.sort, descending=not column.ascending))
+        self._sort(BY_ID[event.column])
 
     def _show(self, view: View) -> None:
         self._desk.show(view)
@@ -180,6 +180,71 @@ class FleetScreen(Screen[None]):
         if not event.kept:
             self._show(replace(self.view, filter=self._before))
 
+    def action_detail(self) -> None:
+        """Open the page of the row under the cursor."""
+        row = self.table.selected
+        if row is not None:
+            self.app.push_screen(DetailScreen(self._desk, self._glyphs, row, self._snapshot))
+
+    def action_sources(self) -> None:
+        """Say where the figures come from."""
+        self.app.push_screen(SourcesScreen(self._desk, self._glyphs))
+
+    def action_projects(self) -> None:
+        """Choose a project from those there are, with what each spends."""
+        view = self.view
+        scope = replace(view.scope, projects=())
+        self._desk.look(View(view.window, Grouping.PROJECT, scope=scope, sort="cost"), self._offer_projects)
+
+    def _offer_projects(self, snapshot: Snapshot) -> None:
+        if self.app.screen is not self:
+            return
+        names = self.view.scope.projects
+        items = lists.projects(snapshot, self._glyphs)
+        current = next((item.value for item in items if names == (exactly(item.value),)), lists.EVERYTHING)
+        title = f"project    {lists.spend_title(snapshot.view)}"
+        self.app.push_screen(Picker(title, items, self._glyphs, current), self._choose_project)
+
+    def _choose_project(self, name: str | None) -> None:
+        if name is not None:
+            projects = () if name == lists.EVERYTHING else (exactly(name),)
+            self._show(replace(self.view, scope=replace(self.view.scope, projects=projects)))
+
+    def action_group(self) -> None:
+        """Choose what a row stands for."""
+        current = self.view.group_by.value
+        self.app.push_screen(Picker("group by", lists.groupings(), self._glyphs, current), self._choose_grouping)
+
+    def _choose_grouping(self, name: str | None) -> None:
+        if name is not None:
+            self._show(replace(self.view, group_by=Grouping(name)))
+
+    def action_sort(self) -> None:
+        """Choose the column that sorts."""
+        current = next((column.id for column in COLUMNS if column.sort == self.view.sort), None)
+        items = lists.sorts(self.view, self._glyphs)
+        self.app.push_screen(Picker("sort by", items, self._glyphs, current), self._choose_sort)
+
+    def _choose_sort(self, name: str | None) -> None:
+        if name is not None:
+            self._sort(BY_ID[name])
+
+    def _sort(self, column: Column) -> None:
+        if column.sort == self.view.sort:
+            self.action_invert()
+        elif column.sort is not None:
+            self._show(replace(self.view, sort=column.sort, descending=not column.ascending))
+
+    def action_columns(self) -> None:
+        """Choose the columns."""
+        self.app.push_screen(Toggles("columns", self._toggle_column, self._glyphs))
+
+    def _toggle_column(self, name: str | None) -> Sequence[lists.Item]:
+        if name is not None:
+            self.table.hide(self.table.hidden ^ {name})
+            self._paint()
+        return lists.columns(self.view, self.table.hidden)
+
     def action_window(self, step: int) -> None:
         """Count over another window."""
         at = _WINDOWS.index(self.view.window)
@@ -188,8 +253,8 @@ class FleetScreen(Screen[None]):
     def action_sort_by(self, step: int) -> None:
         """Sort by the column beside the one that sorts now."""
         column = next_sort(self.table.places, self.view.sort, step)
-        if column is not None and column.sort is not None:
-            self._show(replace(self.view, sort=column.sort, descending=not column.ascending))
+        if column is not None and column.sort != self.view.sort:
+            self._sort(column)
 
     def action_invert(self) -> None:
         """Sort the other way round."""

@@ -1,7 +1,7 @@
 """A list to choose from, over the table."""
 
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -10,17 +10,10 @@ from textual.events import Key
 from textual.screen import ModalScreen
 
 from clawtop.tui.render.glyphs import Glyphs
-from clawtop.tui.render.line import Line, Span
+from clawtop.tui.render.line import Span
+from clawtop.tui.render.lists import Item, matching
 from clawtop.tui.widgets.page import Menu
 from clawtop.tui.widgets.painted import Lines
-
-
-class Item(NamedTuple):
-    """One line of a list: its value, what it says, and the words that typing finds it by."""
-
-    value: str
-    line: Line
-    words: str
 
 
 class Picker(ModalScreen[str | None]):
@@ -44,7 +37,7 @@ class Picker(ModalScreen[str | None]):
         self._items = tuple(items)
         self._current = current
         self._typed = ""
-        self._matching = self._items
+        self._matching: Sequence[Item] = self._items
         self._head = Lines(id="picker-head")
         self.menu = Menu(glyphs, id="picker-menu")
 
@@ -72,7 +65,7 @@ class Picker(ModalScreen[str | None]):
             self.menu.put(values.index(wanted))
 
     def _show(self) -> None:
-        self._matching = tuple(item for item in self._items if self._typed.casefold() in item.words.casefold())
+        self._matching = matching(self._items, self._typed)
         self.menu.show([item.line for item in self._matching])
         self.menu.styles.height = max(1, len(self._matching))
         found = Span(
@@ -108,8 +101,23 @@ class Picker(ModalScreen[str | None]):
     def action_choose(self) -> None:
         """Close with the value under the cursor."""
         here = self._here()
-        self.dismiss(None if here is None else here.value)
+        if here is not None:
+            self.dismiss(here.value)
 
     def action_cancel(self) -> None:
         """Close without one."""
         self.dismiss(None)
+
+
+class Toggles(Picker):
+    """A list in which Enter and a click turn a line on or off; Esc closes it."""
+
+    def __init__(self, title: str, toggle: Callable[[str | None], Sequence[Item]], glyphs: Glyphs) -> None:
+        super().__init__(title, toggle(None), glyphs)
+        self._toggle = toggle
+
+    def action_choose(self) -> None:
+        """Turn the line under the cursor on or off."""
+        here = self._here()
+        if here is not None:
+            self.offer(self._toggle(here.value))

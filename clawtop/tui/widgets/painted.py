@@ -12,9 +12,9 @@ from textual.widget import Widget
 from clawtop.tui.render.line import Line, width
 
 STYLES = (
-    "plain", "value", "name", "quiet", "muted", "faint", "title", "sorted", "headline", "accent", "hot", "warm", "mild",
-    "running", "idle", "bad", "warn", "held", "spark", "quiet-spark", "chart-0", "chart-1", "chart-2", "chart-3",
-    "badge", "key", "section", "row-cursor", "row-tagged", "row-cursor-tagged",
+    "plain", "value", "name", "quiet", "muted", "faint", "title", "sorted", "headline", "burn", "accent", "hot",
+    "warm", "mild", "running", "idle", "bad", "warn", "held", "spark", "quiet-spark", "chart-0", "chart-1", "chart-2",
+    "chart-3", "badge", "key", "section", "row-cursor", "row-tagged", "row-cursor-tagged",
 )  # fmt: skip
 
 
