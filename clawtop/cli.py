@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sort",
         default="usd_per_hour",
         metavar="COLUMN",
-        help="a number or text of the filter, e.g. cost; -cost turns it round",
+        help="a number or text of the filter, e.g. cost; --sort=-cost turns it round",
     )
     what.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS")
     how = parser.add_argument_group("without a screen")

@@ -87,7 +87,7 @@ def test_quiet_makes_a_failed_turn_until_something_follows() -> None:
 
 
 def test_aborts_are_as_many_as_the_larger_of_both_records() -> None:
-    abort = {"openclawAbort": {"aborted": True, "runId": "r"}, "idempotencyKey": "r:assistant"}
+    abort: dict[str, Any] = {"openclawAbort": {"aborted": True, "runId": "r"}, "idempotencyKey": "r:assistant"}
     story = [
         answer("a1", T0, tokens=(0, 0, 0, 0), stop="aborted"),
         answer("i1", T0 + 1, tokens=(0, 0, 0, 0), model="gateway-injected", **abort),
@@ -163,7 +163,7 @@ def test_an_interrupted_run_leaves_an_error_without_successor() -> None:
 
 def test_an_aborted_run_is_one_abort_in_both_records() -> None:
     known = agent()
-    abort = {"openclawAbort": {"aborted": True, "runId": "r1"}}
+    abort: dict[str, Any] = {"openclawAbort": {"aborted": True, "runId": "r1"}}
     entry = answer("i1", T0, tokens=(0, 0, 0, 0), model="gateway-injected", run="r1", **abort)
     events = read(Transcript(known, "s1"), entry)
     events += traced(Trajectory(known), "model.completed", 1, stopReason="aborted", aborted=True)

@@ -267,7 +267,8 @@ def test_facts_of_a_session(store: AgentStore) -> None:
     store.connection.execute(node, ('{"contextTokens": 1500}', T0))
     reader = Reader(store.path)
     (row,) = seen(reader.events).rows
-    assert (row.project, row.context_pct) == ("api", pytest.approx(10.0))
+    assert row.project == "api"
+    assert row.context_pct == pytest.approx(10.0)
 
 
 def test_nothing_is_ever_written(store: AgentStore) -> None:

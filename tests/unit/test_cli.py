@@ -1,0 +1,127 @@
+"""The command line, run in the test's own process on small homes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clawtop import __version__
+from clawtop.cli import main
+from tests.openclaw_homes import T0, answer, header, session_file
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> str:
+    """A home with two agents, as a source URI."""
+    session_file(tmp_path / "oc", "main", "s1", [header("s1"), answer("e1", T0), answer("e2", T0 + 1)])
+    session_file(tmp_path / "oc", "coder", "s2", [header("s2", cwd="/srv/api"), answer("e3", T0, cost=5)])
+    return f"openclaw:{tmp_path / 'oc'}"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"clawtop {__version__}\n"
+
+
+def test_once_json(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--once", "--json", "-w", "all", "-s", home]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["agent"] for row in found["rows"]] == ["coder", "main"]
+    assert found["totals"]["cost_usd"] == pytest.approx(5.002)
+    assert found["sources"][0]["state"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("more", "agents"),
+    [
+        (["-a", "ma*"], ["main"]),
+        (["-p", "api"], ["coder"]),
+        (["-f", "cost>1"], ["coder"]),
+        (["-f", "!coder"], ["main"]),
+        (["--sort", "name"], ["coder", "main"]),
+        (["--sort=-name"], ["main", "coder"]),
+        (["--sort", "calls"], ["main", "coder"]),
+        (["--sort=-cost"], ["main", "coder"]),
+    ],
+)
+def test_filters_and_order(home: str, more: list[str], agents: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--once", "--json", "-w", "all", "-s", home, *more]) == 0
+    assert [row["agent"] for row in json.loads(capsys.readouterr().out)["rows"]] == agents
+
+
+def test_batch_prints_an_object_for_each_iteration(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-b", "--json", "-n", "3", "-d", "0.1", "-w", "all", "-s", home]) == 0
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [found["totals"]["calls"] for found in objects] == [3, 3, 3]
+
+
+def test_text_and_csv(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--once", "-w", "all", "-s", home]) == 0
+    assert "coder" in capsys.readouterr().out
+    assert main(["--csv", "-w", "all", "-s", home]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_a_named_source_that_is_down_is_exit_code_1_and_the_object_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--once", "--json", "-s", f"openclaw:{tmp_path / 'nowhere'}"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["sources"][0]["state"] == "down"
+    assert "does not exist" in err
+
+
+def test_nothing_found_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--once", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == []
+
+
+def test_discovery_finds_what_the_environment_names(
+    home: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENCLAW_STATE_DIR", home.removeprefix("openclaw:"))
+    assert main(["--once", "--json", "-w", "all"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["-s", "openclaw"], "no kind"),
+        (["-s", "nonsense:x"], "no known kind"),
+        (["-s", "openclaw:"], "needs a path"),
+        (["-f", "cost>x"], "needs a number"),
+        (["-f", "nothing:x"], "no field"),
+        (["--sort", "beauty"], "no column"),
+        (["-d", "0"], "no delay"),
+        (["--iterations=-1"], "less than 0"),
+        (["--json", "--csv"], "one of them"),
+        (["--timeout=-1"], "no time"),
+        ([], "needs a terminal"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_line_and_exit_code_2(
+    arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert what in err
+    assert err.count("\n") == 1
+
+
+def test_a_timeout_is_exit_code_1(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--once", "--json", "--timeout", "0", "-s", home]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["schema"] == "clawtop/1"
+    assert "--timeout" in err
+
+
+def test_doctor_says_what_was_found(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "-w", "all", "-s", home]) == 0
+    out = capsys.readouterr().out
+    assert f"{home}: ok" in out
+    assert "2 agents, 3 calls" in out
+    assert main(["doctor"]) == 0
+    assert "Nothing was found" in capsys.readouterr().out

@@ -1,0 +1,154 @@
+"""The engine: supervised sources, snapshots, wake-ups."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from clawtop import engine as engine_module
+from clawtop.engine import Engine, now_ms
+from clawtop.model.errors import SourceError
+from clawtop.model.events import Call, Event, Tokens
+from clawtop.model.keys import Key
+from clawtop.model.selection import parse_filter
+from clawtop.model.snapshot import Grouping, Health, Snapshot, SourceStatus, View, Window
+from clawtop.sources import Outlet
+
+PATIENCE = 20
+ALL = View(window=Window.ALL)
+
+
+def call(name: str, at: int = 1_795_345_500_000, agent: str = "main") -> Call:
+    return Call(Key("local", agent), at, name, "mock", "normal", Tokens(10, 1, 0, 0), 5)
+
+
+class Scripted:
+    """A source that runs one step of its script each time it is run."""
+
+    def __init__(self, *script: Callable[[Outlet], Awaitable[None]], uri: str = "test:") -> None:
+        self.uri = uri
+        self._script = iter(script)
+
+    async def run(self, outlet: Outlet, *, follow: bool) -> None:
+        step = next(self._script, None)
+        if step is not None:
+            await step(outlet)
+        if follow:
+            await asyncio.Event().wait()
+
+
+def gives(events: Sequence[Event]) -> Callable[[Outlet], Awaitable[None]]:
+    async def step(outlet: Outlet) -> None:
+        await outlet.put(events)
+        outlet.report(SourceStatus("test:", Health.OK, entries=len(events)))
+
+    return step
+
+
+def fails(error: Exception) -> Callable[[Outlet], Awaitable[None]]:
+    async def step(_: Outlet) -> None:
+        raise error
+
+    return step
+
+
+@contextmanager
+def running(*sources: Scripted, view: View = ALL, follow: bool = True) -> Iterator[Engine]:
+    engine = Engine(sources, view, delay=0.1, follow=follow)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+def until(engine: Engine, happened: Callable[[Snapshot], bool]) -> Snapshot:
+    """The first published snapshot of which `happened` is true."""
+    woken = threading.Event()
+    engine.listen(woken.set)
+    while not happened(engine.snapshot):
+        assert woken.wait(PATIENCE), engine.snapshot
+        woken.clear()
+    return engine.snapshot
+
+
+def test_a_finite_source_is_read_to_its_end() -> None:
+    with running(Scripted(gives([call("a"), call("b")])), follow=False) as engine:
+        assert engine.caught_up(PATIENCE)
+        assert engine.snapshot.total.counters.calls == 2
+        assert engine.snapshot.sources[0].health is Health.OK
+
+
+def test_before_anything_is_read_there_is_a_snapshot() -> None:
+    snapshot = Engine([Scripted()], ALL).snapshot
+    assert snapshot.rows == ()
+    assert snapshot.reading
+
+
+def test_another_view_is_shown_at_once_and_a_look_leaves_it_alone() -> None:
+    with running(Scripted(gives([call("a"), call("b", agent="coder")]))) as engine:
+        engine.caught_up(PATIENCE)
+        looked = engine.look(View(window=Window.ALL, filter=parse_filter("coder"))).result(PATIENCE)
+        assert [row.label for row in looked.rows] == ["coder"]
+        assert engine.snapshot.view == ALL
+        engine.show(View(window=Window.ALL, group_by=Grouping.MODEL))
+        assert [row.label for row in until(engine, lambda s: s.view.group_by is Grouping.MODEL).rows] == ["mock/normal"]
+
+
+def test_a_source_that_fails_says_why_and_since_when_and_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_FIRST_WAIT_SECONDS", 0.01)
+    source = Scripted(fails(SourceError("no such folder")), gives([call("a")]))
+    began = now_ms()
+    with running(source) as engine:
+        assert engine.caught_up(PATIENCE)
+        down = until(engine, lambda s: s.sources[0].health is not Health.READING).sources[0]
+        if down.health is Health.DOWN:
+            assert (down.detail, down.since >= began) == ("no such folder", True)
+        assert until(engine, lambda s: s.total.counters.calls == 1).sources[0].health is Health.OK
+
+
+def test_a_bug_in_one_source_ends_no_other() -> None:
+    bad, good = Scripted(fails(KeyError("oops")), uri="bad:"), Scripted(gives([call("a")]))
+    with running(bad, good, follow=False) as engine:
+        assert engine.caught_up(PATIENCE)
+        first, second = engine.snapshot.sources
+        assert first.health is Health.DOWN
+        assert "KeyError" in first.detail
+        assert second.health is Health.OK
+        assert engine.snapshot.total.counters.calls == 1
+
+
+def test_clocks_in_the_future_count_now_and_it_is_said() -> None:
+    with running(Scripted(gives([call("a", now_ms() + 10**10)])), view=View(window=Window.M5)) as engine:
+        engine.caught_up(PATIENCE)
+        snapshot = until(engine, lambda s: s.total.counters.calls == 1)
+        assert snapshot.total.last_at is not None
+        assert snapshot.total.last_at <= now_ms() + 1000
+        assert "1 from the future" in snapshot.sources[0].detail
+
+
+def test_a_source_can_be_added_while_it_runs() -> None:
+    with running(Scripted(gives([]))) as engine:
+        engine.caught_up(PATIENCE)
+        engine.add(Scripted(gives([call("a")]), uri="late:"))
+        assert len(until(engine, lambda s: s.total.counters.calls == 1).sources) == 2
+
+
+def test_a_listener_that_stalls_costs_no_event() -> None:
+    release = threading.Event()
+    with running(Scripted(gives([call(str(place)) for place in range(500)]))) as engine:
+        engine.caught_up(PATIENCE)
+        engine.listen(lambda: None)
+        looked = engine.look(ALL).result(PATIENCE)
+        release.set()
+        assert looked.total.counters.calls == 500
+
+
+def test_stopping_twice_and_never_started_is_fine() -> None:
+    engine = Engine([Scripted(gives([]))], ALL)
+    engine.stop()
+    engine.start()
+    engine.stop()
+    engine.stop()
