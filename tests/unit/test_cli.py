@@ -1,12 +1,14 @@
 """The command line, run in the test's own process on small homes."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
-from clawtop import __version__
+from clawtop import __version__, discovery
 from clawtop.cli import main
+from clawtop.sources import Outlet
 from tests.openclaw_homes import T0, answer, header, session_file
 
 
@@ -111,8 +113,18 @@ def test_what_cannot_be_understood_is_one_line_and_exit_code_2(
     assert err.count("\n") == 1
 
 
-def test_a_timeout_is_exit_code_1(home: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--once", "--json", "--timeout", "0", "-s", home]) == 1
+class Endless:
+    """A source that never gets through what is there."""
+
+    uri = "endless:"
+
+    async def run(self, outlet: Outlet, *, follow: bool) -> None:
+        await asyncio.Event().wait()
+
+
+def test_a_timeout_is_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "open_source", lambda _: Endless())
+    assert main(["--once", "--json", "--timeout", "0.01", "-s", "endless:"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["schema"] == "clawtop/1"
     assert "--timeout" in err
