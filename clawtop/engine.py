@@ -14,7 +14,7 @@ from typing import Any
 
 from clawtop.fleet.fleet import Fleet
 from clawtop.model.errors import SourceError
-from clawtop.model.events import Call, Event
+from clawtop.model.events import Blind, Event, PriceList
 from clawtop.model.snapshot import Health, Snapshot, SourceStatus, View
 from clawtop.sources import Source
 
@@ -141,7 +141,7 @@ class Engine:
         """Count these events. A clock that runs ahead is set to now, and the source says so."""
         latest = now_ms() + _SOON_MS
         for event in events:
-            if isinstance(event, Call) and event.at > latest:
+            if not isinstance(event, PriceList | Blind) and event.at > latest:
                 slot.early += 1
                 self._fleet.fold(replace(event, at=latest - _SOON_MS))
             else:

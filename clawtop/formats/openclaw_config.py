@@ -1,10 +1,10 @@
-"""openclaw.json (JSON5): prices, context windows, agents, and where the gateway listens. Secrets are never kept."""
+"""openclaw.json (JSON5): prices and context windows. Secrets are never kept."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clawtop.formats.quantities import text, tokens
+from clawtop.formats.quantities import tokens
 from clawtop.model.errors import ClawtopError
 from clawtop.model.events import Price
 
@@ -15,8 +15,6 @@ class GatewayConfig:
 
     prices: Mapping[tuple[str, str], Price] = field(default_factory=dict)
     windows: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    agents: tuple[str, ...] = ()
-    log_file: str | None = None
 
 
 def read_config(config: object) -> GatewayConfig:
@@ -26,8 +24,6 @@ def read_config(config: object) -> GatewayConfig:
     return GatewayConfig(
         prices={name: price for name, model in models if (price := _price(model.get("cost"))) is not None},
         windows={name: window for name, model in models if (window := _window(model.get("contextWindow")))},
-        agents=tuple(_agents(_table(root.get("agents")))),
-        log_file=text(_table(root.get("logging")).get("file"), 4096),
     )
 
 
@@ -57,12 +53,3 @@ def _window(value: object) -> int | None:
         return tokens(value) or None
     except ClawtopError:
         return None
-
-
-def _agents(agents: Mapping[str, Any]) -> Iterable[str]:
-    """`agents.entries` of 2026.8 and later, `agents.list` before; `main` where none is named."""
-    yield from _table(agents.get("entries"))
-    listed = agents.get("list")
-    for agent in listed if isinstance(listed, list) else []:
-        if isinstance(agent, dict) and isinstance(agent.get("id"), str):
-            yield agent["id"]

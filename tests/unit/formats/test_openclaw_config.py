@@ -22,11 +22,6 @@ def test_zeros_are_a_price() -> None:
     assert config.prices == {("ollama", "local"): Price(0, 0, 0, 0)}
 
 
-def test_agents_of_both_generations() -> None:
-    assert read_config({"agents": {"entries": {"main": {}, "coder": {}}}}).agents == ("main", "coder")
-    assert read_config({"agents": {"list": [{"id": "main"}, {}, 3]}}).agents == ("main",)
-
-
 def test_what_is_not_understood_is_left_out() -> None:
     broken = [
         {"id": 3},
@@ -35,6 +30,6 @@ def test_what_is_not_understood_is_left_out() -> None:
         {"id": "b", "contextWindow": -5},
         {"id": "c", "cost": 1},
     ]
-    config = read_config({"models": {"providers": {"p": {"models": broken}, "q": 7}}, "agents": [], "logging": 1})
-    assert (config.prices, config.windows, config.agents, config.log_file) == ({}, {}, (), None)
+    config = read_config({"models": {"providers": {"p": {"models": broken}, "q": 7}}, "agents": []})
+    assert (config.prices, config.windows) == ({}, {})
     assert read_config([1]).prices == {}
