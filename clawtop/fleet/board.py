@@ -125,10 +125,10 @@ class Board:
         slot = unit.slot
         if self.lens.added(strand.series, at):
             merge(unit.window, deltas)
-            if strand.session is not None and strand.called != NEVER:
-                slot.count_sessions(((strand.session.mark, strand.called),), self.lens)
-            if strand.run_mark is not None and strand.tried != NEVER:
-                slot.count_runs(((strand.run_mark, strand.tried),), self.lens)
+        if strand.session is not None and strand.called != NEVER:
+            slot.count_sessions(((strand.session.mark, strand.called),), self.lens)
+        if strand.run_mark is not None and strand.tried != NEVER:
+            slot.count_runs(((strand.run_mark, strand.tried),), self.lens)
         if self._rates.added(strand.series, at):
             merge(unit.rate, deltas)
         if at:

@@ -64,21 +64,20 @@ class Agent:
         self.blind: frozenset[str] = frozenset()
         self._finished: State | None = None
 
-    def note(self, event: SessionState) -> bool:
-        """Take a session's latest state; False where a later one is known."""
+    def note(self, event: SessionState) -> None:
+        """Take a session's state, unless a later one is known."""
         session = event.key.session
         if event.detail is not None:
             self.detail = max(self.detail or (NEVER, ""), (event.at, event.detail))
         known = self.states.get(session)
         if known is not None and known.at > event.at:
-            return False
+            return
         self.states[session] = event
         self._finished = None
         if event.state is State.RUNNING:
             self.running[session] = event
         else:
             self.running.pop(session, None)
-        return True
 
     @property
     def finished(self) -> State:

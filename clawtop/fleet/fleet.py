@@ -262,7 +262,8 @@ class Fleet:
 
     def _session_state(self, event: SessionState) -> None:
         strand = self._store.strand(event.key)
-        if strand.cell.agent.note(event) and self._board is not None:
+        strand.cell.agent.note(event)
+        if self._board is not None:
             self._board.add(strand, 0, [])
             self._board.changed(strand.cell.agent)
 

@@ -36,6 +36,7 @@ class Publisher:
         """What a view shows of its board."""
         key = sort_key(view.sort, descending=view.descending)
         shown_as = (view.filter, view.sort, view.descending)
+        untouched = not board.stale
         stale = [slot for slot in board.stale.values() if _make(slot, board)]
         board.stale.clear()
         if board is not self._board or shown_as != self._shown_as:
@@ -44,7 +45,7 @@ class Publisher:
             stale = list(board.slots.values())
             for slot in stale:
                 slot.counted = None
-        elif not stale:
+        elif untouched:
             return self._table
         for slot in stale:
             self._recount(slot, view, key)
@@ -55,23 +56,27 @@ class Publisher:
         if slot.counted is not None:
             self._total.remove(slot.counted)
         part = slot.part
-        slot.counted = part if part is not None and view.filter(part.row) else None
+        if part is not None and part.row is not None and view.filter(part.row):
+            slot.counted = part
+            slot.order = key(part.row)
+        else:  # what has no row can still have had something in the minutes that rates are taken over
+            slot.counted = None if view.filter.terms or (part is not None and part.row is not None) else part
         if slot.counted is not None:
             self._total.add(slot.counted)
-            slot.order = key(slot.counted.row)
 
     def _arrange(self, board: Board, view: View) -> Table:
-        passing = sorted((slot for slot in board.slots.values() if slot.counted), key=lambda slot: slot.order)
-        rows = tuple(slot.counted.row for slot in passing if slot.counted is not None)
-        hidden = sum(slot.part is not None for slot in board.slots.values()) - len(rows)
+        slots = [slot for slot in board.slots.values() if slot.counted is not None]
+        shown = sorted((slot for slot in slots if slot.counted and slot.counted.row), key=lambda slot: slot.order)
+        rows = tuple(slot.counted.row for slot in shown if slot.counted and slot.counted.row)
+        made = sum(slot.part is not None and slot.part.row is not None for slot in board.slots.values())
         everyone = None if view.filter.terms else board.agents
-        return Table(rows, self._total.row(passing, view.group_by, everyone), hidden)
+        return Table(rows, self._total.row(slots, view.group_by, everyone), made - len(rows))
 
 
 def _make(slot: Slot, board: Board) -> bool:
     """Make a slot's row anew; False where it came out as it was."""
     part = part_of(slot, board.view.group_by, board.newest)
-    if part is not None and slot.part is not None and part == slot.part:
+    if part == slot.part:
         return False
     slot.part = part
     return True

@@ -124,18 +124,17 @@ class Sums:
                 self.rate.add(unit, unit.rate)
 
 
-def part_of(slot: Slot, grouping: Grouping, newest: int) -> Part | None:
-    """The row of a slot, None where there is nothing to show; `newest` is the number of the last slice.
+def part_of(slot: Slot, grouping: Grouping, newest: int) -> Part:
+    """A slot's row and what goes with it; `newest` is the number of the last slice.
 
-    An agent that was ever seen has its row; other rows need something in the window or something running.
+    An agent that was ever seen has a row; others need something in the window or something running.
     """
     sums = Sums(slot)
     running = _running(slot, grouping, sums.active)
-    if grouping is not Grouping.AGENT and not (sums.active or running or slot.runs):
-        return None
+    shown = grouping is Grouping.AGENT or sums.active or running or slot.runs
     agents = frozenset(slot.agents if grouping in _WHOLE else sums.active | running or slot.agents)
     return Part(
-        row=_row(slot, sums, grouping, newest, _Who(agents, running)),
+        row=_row(slot, sums, grouping, newest, _Who(agents, running)) if shown else None,
         tally=sums.spend.tally,
         priced_calls=sums.spend.priced_calls,
         rate=sums.rate.tally,
@@ -153,17 +152,16 @@ class _Who(NamedTuple):
 
 def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> Row:
     spend, rate = sums.spend, sums.rate
-    latest = None if slot.latest_cell is None else slot.latest_cell.key
     hosts = {agent.host for agent in slot.agents}
     p50, p95 = latencies(spend.tally)
-    projects = sums.projects.names
+    project = sums.projects.largest or slot.usual("project")
     return Row(
         group=slot.group,
         label=label_of(grouping, slot),
         host=next(iter(hosts)) if len(hosts) == 1 else "",
-        project=sums.projects.largest if projects or latest is None else latest.project,
-        projects=len(projects) or int(latest is not None and latest.project is not None),
-        user=sums.users.largest if sums.users.names or latest is None else latest.user,
+        project=project,
+        projects=len(sums.projects.names) or int(project is not None),
+        user=sums.users.largest or slot.usual("user"),
         state=_state(slot, grouping, who),
         model=slot.model,
         counters=counters_of(spend.tally, spend.unpriced),

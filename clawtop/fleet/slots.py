@@ -13,9 +13,9 @@ Group = tuple[str, ...]
 
 
 class Part(NamedTuple):
-    """A finished row, and what a total needs of it besides."""
+    """A finished row (None where there is nothing to show), and what a total needs besides."""
 
-    row: Row
+    row: Row | None
     tally: Tally
     priced_calls: int
     rate: Tally
@@ -87,7 +87,7 @@ class Slot:
         if strand.first and (not self.first or strand.first < self.first):
             self.first = strand.first
         self.last = max(self.last, strand.last)
-        if self.latest_cell is None or strand.latest > self.latest:
+        if strand.latest > self.latest:
             self.latest, self.latest_cell = strand.latest, strand.cell
         if strand.context > self.context:
             self.context, self.context_of = strand.context, strand
@@ -96,6 +96,13 @@ class Slot:
     def model(self) -> str | None:
         """The model of its latest attempt."""
         return None if self.latest_cell is None else self.latest_cell.key.full_model
+
+    def usual(self, field: str) -> str | None:
+        """The project or user of its latest attempt; without attempts one that it has."""
+        if self.latest_cell is not None:
+            name: str | None = getattr(self.latest_cell.key, field)
+            return name
+        return min(filter(None, (getattr(cell.key, field) for cell in self.units)), default=None)
 
     @property
     def context_pct(self) -> float | None:

@@ -37,14 +37,16 @@ class Total:
 
     def _amounts(self, part: Part, sign: int) -> None:
         self._rate_cost += sign * part.rate_cost
-        self._cost += sign * part.row.cost
         self._priced_calls += sign * part.priced_calls
+        if part.row is None:
+            return
+        self._cost += sign * part.row.cost
         self._unpriced += sign * part.row.counters.unpriced_calls
         if any(part.row.spark):
             self._spark = [mine + sign * its for mine, its in zip(self._spark, part.row.spark, strict=True)]
 
     def row(self, slots: list[Slot], grouping: Grouping, everyone: Iterable[Agent] | None) -> Row:
-        """The total as a row; `slots` are those that pass, `everyone` all agents where no filter takes any away."""
+        """The total as a row, of these slots; `everyone` is all agents where no filter takes any away."""
         parts = [slot.part for slot in slots if slot.part is not None]
         if everyone is None:
             agents = frozenset[Agent]().union(*(part.agents for part in parts))
@@ -83,7 +85,7 @@ class Total:
             agents=len(agents),
             agents_running=len(running),
             detail=max((agent.detail for agent in agents if agent.detail is not None), default=(0, None))[1],
-            blind=frozenset[str]().union(*(part.row.blind for part in parts)),
+            blind=frozenset[str]().union(*(agent.blind for agent in agents)),
             kinds_per_min=per_minute(self._rate),
         )
 
