@@ -3,6 +3,7 @@
 One call takes milliseconds where the openclaw command line takes seconds.
 """
 
+import contextlib
 import itertools
 import json
 import queue
@@ -55,7 +56,8 @@ class Gateway:
         self.events: queue.Queue[Frame] = queue.Queue()
         self._numbers = itertools.count(1)
         self._waiting: dict[str, Future[Frame]] = {}
-        self._socket = connect(url, max_size=MAX_FRAME, open_timeout=20)
+        self._opened = contextlib.ExitStack()
+        self._socket = self._opened.enter_context(connect(url, max_size=MAX_FRAME, open_timeout=20))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         client = {"id": "gateway-client", "version": "0", "platform": "linux", "mode": "backend"}
@@ -84,14 +86,19 @@ class Gateway:
 
     def close(self) -> None:
         """Ends the connection."""
-        self._socket.close()
+        self._opened.close()
         self._reader.join(timeout=10)
 
     def call(self, method: str, params: Frame, timeout: float = 30) -> Frame:
-        """The answer's payload; RpcError where it is refused, TimeoutError after `timeout` seconds."""
+        """The answer's payload; RpcError where it is refused, TimeoutError after `timeout` seconds.
+
+        ConnectionError where the gateway has hung up.
+        """
         number = str(next(self._numbers))
         answer = self._waiting[number] = Future()
         self._socket.send(json.dumps({"type": "req", "id": number, "method": method, "params": params}))
+        if not self._reader.is_alive():
+            raise ConnectionError(f"{method}: nobody reads the answer any more")
         frame = answer.result(timeout)
         if not frame.get("ok"):
             raise RpcError(method, frame.get("error") or {})
@@ -111,20 +118,14 @@ class Gateway:
         params = {"sessionKey": session_key, "message": message, "idempotencyKey": ours}
         return Run(self, str(self.call("chat.send", params).get("runId") or ours), session_key)
 
-    def fork(self, agent: str, parent_key: str, timeout: float = 30) -> str:
-        """The key of a new session with a copy of another's history; RpcError where the gateway cannot (2026.6).
+    def fork(self, agent: str, parent_key: str) -> str:
+        """The key of a new session with a copy of another's history; 2026.6 refuses `fork`."""
+        params = {"agentId": agent, "parentSessionKey": parent_key, "fork": True}
+        return str(self._call_once_idle("sessions.create", params)["key"])
 
-        A session that has only just answered counts as active for a moment, so it asks again for `timeout` seconds.
-        """
-        until = time.monotonic() + timeout
-        while True:
-            try:
-                params = {"agentId": agent, "parentSessionKey": parent_key, "fork": True}
-                return str(self.call("sessions.create", params)["key"])
-            except RpcError as error:
-                if error.code != "UNAVAILABLE" or time.monotonic() > until:
-                    raise
-            time.sleep(0.2)
+    def compact(self, session_key: str) -> bool:
+        """Whether a session's history was long enough to be compacted."""
+        return bool(self._call_once_idle("sessions.compact", {"key": session_key})["compacted"])
 
     def reset(self, session_key: str) -> Frame:
         """Begins a session anew under the same key."""
@@ -137,6 +138,17 @@ class Gateway:
     def use_model(self, session_key: str, model: str) -> Frame:
         """Gives a session a model of its own, `provider/model`."""
         return self.call("sessions.patch", {"key": session_key, "model": model})
+
+    def _call_once_idle(self, method: str, params: Frame, timeout: float = 60) -> Frame:
+        # A session that has just answered counts as active for a moment.
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                return self.call(method, params, timeout)
+            except RpcError as error:
+                if "active" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(0.2)
 
     def _read(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """A real OpenClaw gateway on loopback, with three agents and a model provider that answers for nothing.
 
-`main` answers at once, `researcher` meets 429s and falls back, `coder` loops over a tool. The models that fail are a
-provider of their own: the gateway lets all models of a provider cool down together.
+`main` answers at once, `researcher` meets 429s and falls back, `coder` loops over a tool. Each model that fails is a
+provider of its own: the gateway lets all models of a provider cool down together.
 """
 
 import contextlib
@@ -79,7 +79,7 @@ def model(name: str, prices: tuple[float, ...] = (3, 15, 0.3, 3.75)) -> Config:
 class Lab:
     """A gateway and its provider in a folder of their own; `with Lab("2026.9.6") as lab:` starts and ends both."""
 
-    def __init__(self, version: str, researcher: str = "limited/err429") -> None:
+    def __init__(self, version: str, researcher: str = "mock-err429/err429") -> None:
         self.version = version
         self.root = Path(tempfile.mkdtemp(prefix=f"clawtop-e2e-{version}-"))
         self.home = self.root / "home"
@@ -166,6 +166,15 @@ class Lab:
         """Begins a turn of an agent and does not wait for its end."""
         return self.rpc.agent(agent, message, key)
 
+    def rest(self, timeout: float = 60) -> None:
+        """Waits until no session of any agent has a run; TimeoutError after `timeout` seconds."""
+
+        def idle() -> bool:
+            sessions = self.rpc.call("sessions.list", {}).get("sessions", [])
+            return not any(session.get("hasActiveRun") for session in sessions)
+
+        eventually(idle, "all runs to end", timeout, every=0.2)
+
     def cli(self, *args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs the openclaw command line against this gateway."""
         return subprocess.run(
@@ -207,7 +216,7 @@ class Lab:
     def config(self, provider_port: int) -> Config:
         """The gateway's config, in the words of its generation."""
         mock = [model("normal"), model("slow"), model("toolloop")]
-        limited = [model(name, (1, 5, 0.1, 1.25)) for name in (*FLAKY, *ERRORS)]
+        dear = (5, 25, 0.5, 6.25)
         mock2 = [model("normal", (1, 4, 0.1, 1)), model("nocost", ())]
         api = {"baseUrl": f"http://127.0.0.1:{provider_port}/v1", "apiKey": "sk-mock", "api": "openai-completions"}
         return {
@@ -226,7 +235,7 @@ class Lab:
                 "providers": {
                     "mock": {**api, "models": mock},
                     "mock2": {**api, "models": mock2},
-                    "limited": {**api, "models": limited},
+                    **{f"mock-{name}": {**api, "models": [model(name, dear)]} for name in (*FLAKY, *ERRORS)},
                 },
             },
             "agents": self._agents(),

@@ -9,6 +9,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,21 @@ def recount(home: Path) -> dict[str, dict[str, int]]:
     """The counters of every agent of the home, money in micro-dollars."""
     agents = sorted(folder.name for folder in (home / "agents").iterdir() if folder.is_dir())
     return {agent: count_agent(home, agent) for agent in agents}
+
+
+def commits(home: Path, agent: str) -> list[tuple[int, int]]:
+    """(Unix ms, tokens so far) of each answer of an agent that has never forked a session, oldest first."""
+    folder = home / "agents" / agent
+    answers = [(at, entry) for _, entry, at in database_entries(folder / "agent" / "openclaw-agent.sqlite")]
+    answers += [(unix_ms(entry["timestamp"]), entry) for _, entry in file_entries(folder / "sessions")]
+    spent = sorted((at, sum(usage_of(entry).values())) for at, entry in answers)
+    times = [at for at, tokens in spent if tokens]
+    return list(zip(times, accumulate(tokens for _, tokens in spent if tokens), strict=True))
+
+
+def unix_ms(iso: str) -> int:
+    """Unix milliseconds of an ISO 8601 time."""
+    return round(datetime.fromisoformat(iso).timestamp() * 1000)
 
 
 def count_agent(home: Path, agent: str) -> dict[str, int]:
@@ -138,12 +155,12 @@ def select(database: Path, table: str, query: str, values: tuple[str, ...] = ())
 
 def file_entries(folder: Path) -> Iterator[tuple[str, Entry]]:
     """(session id, entry) of every session file, renamed ones too, a fork after its parent."""
-    files = [(path.name.partition(".jsonl"), read_lines(path)) for path in folder.glob("*.jsonl*")]
-    transcripts = [
-        (session, entries)
-        for (session, _, rest), entries in files
-        if entries and not session.endswith(".trajectory") and not rest.startswith(".lock")
-    ]
+    transcripts: list[tuple[str, list[Entry]]] = []
+    for path in folder.glob("*.jsonl*"):
+        session, _, rest = path.name.partition(".jsonl")
+        entries = [] if session.endswith(".trajectory") or rest == ".lock" else read_lines(path)
+        if entries:
+            transcripts.append((session, entries))
     # A fork repeats its parent's entries with their own times; only its header says when it was made.
     for session, entries in sorted(transcripts, key=lambda transcript: transcript[1][0].get("timestamp", "")):
         yield from ((session, entry) for entry in entries)
