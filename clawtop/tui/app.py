@@ -16,7 +16,7 @@ from clawtop.model.errors import ClawtopError
 from clawtop.model.snapshot import Snapshot, View
 from clawtop.tui import keys
 from clawtop.tui.feed import Feed
-from clawtop.tui.options import Colours, ScreenOptions, colours
+from clawtop.tui.options import Colours, ScreenOptions, colours, needs_ascii
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.screens.fleet import FleetScreen
 from clawtop.tui.screens.reader import HelpScreen, Reader
@@ -42,7 +42,7 @@ class ClawtopApp(App[int]):
         self._feed = feed
         self._options = options
         self._view = options.view
-        self._glyphs = ASCII if options.ascii else UNICODE
+        self._glyphs = ASCII if options.ascii or needs_ascii(os.environ) else UNICODE
         self._loop_of_screen: AbstractEventLoop | None = None
         self._context_of_screen: contextvars.Context | None = None
         self._woken = False
@@ -51,7 +51,7 @@ class ClawtopApp(App[int]):
         for theme in (OWN, BASIC):
             self.register_theme(theme)
         self.theme = OWN.name if depth is Colours.TRUE else BASIC.name
-        self.set_class(options.ascii, "-ascii")
+        self.set_class(self._glyphs.ascii_only, "-ascii")
         self.set_keymap(keys.keymap(options.preset, options.keys))
         self.fleet = FleetScreen(self, self._glyphs)
 

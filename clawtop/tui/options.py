@@ -19,9 +19,9 @@ class Colours(StrEnum):
 class ScreenOptions:
     """How to show the fleet, and what of it first.
 
-    `delay` is the least time between two pictures, in seconds. `colours` None asks the environment (NO_COLOR,
-    COLORTERM, TERM). `keys` maps the id of a key binding to other keys, e.g. {"filter": "slash,f3"}, on top of
-    `preset` ("htop" or "vim"). `demo_offer` starts the demo source.
+    `delay` is the least time between two pictures, in seconds. Without `ascii` and `colours` the environment says
+    what the terminal can show. `keys` maps the id of a key binding to other keys, e.g. {"filter": "slash,f3"}, on
+    top of `preset` ("htop" or "vim"). `demo_offer` starts the demo source.
     """
 
     view: View = View()
@@ -44,3 +44,9 @@ def colours(environ: Mapping[str, str]) -> Colours:
         return Colours.TRUE
     known = ("kitty", "alacritty", "ghostty", "wezterm", "foot", "iterm")
     return Colours.TRUE if any(name in term for name in known) else Colours.BASIC
+
+
+def needs_ascii(environ: Mapping[str, str]) -> bool:
+    """Whether that terminal's locale or font has only ASCII: a locale that is not UTF-8, or the Linux console."""
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    return environ.get("TERM") == "linux" or bool(locale and "utf" not in locale.casefold())

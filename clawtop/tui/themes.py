@@ -21,9 +21,9 @@ _OWN = {
     "chart-base": "#3a6c9c",
     "spark": "#4a7ba3",
     "quiet-spark": "#333d4d",
-    "row-cursor": "#243447",
-    "row-tagged": "#2b2840",
-    "head": "#181c25",
+    "row-cursor": "#2f353e",
+    "row-tagged": "#24242b",
+    "head": "#1c2025",
     "badge": "#f2cf6b",
     "badge-text": "#14171f",
     "burn-text": "#0c0f15",
@@ -38,8 +38,8 @@ OWN = Theme(
     success="#5fd39a",
     foreground="#c3c9d5",
     background="#11141b",
-    surface="#181c25",
-    panel="#1f2530",
+    surface="#1c2025",
+    panel="#24282f",
     variables=_OWN,
 )
 BASIC = Theme(

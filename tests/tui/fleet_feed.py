@@ -195,6 +195,21 @@ class FleetFeed:
         self._curve = [*self._curve[1:], int(2e4 * (1 + self._dice.random() * 3))]
         self.publish()
 
+    def shuffle(self, dice: Random) -> None:
+        """Give every agent another rate, so that all change places, and publish."""
+        self.at += self.step
+        self.agents = [replace(each, usd_per_hour=1 + dice.random() * 99, basis=Basis.LOGGED) for each in self.agents]
+        self.publish()
+
+    def spend(self, name: str) -> None:
+        """Let one agent make a call that costs nothing, and publish."""
+        self.agents = [self._called(each) if each.label == name else each for each in self.agents]
+        self.publish()
+
+    @staticmethod
+    def _called(each: Row) -> Row:
+        return replace(each, counters=replace(each.counters, errors=each.counters.errors + 1))
+
     def _spend(self, each: Row) -> Row:
         base = self._bases[each.group]
         factor = 0.6 + self._dice.random() * 0.8

@@ -65,7 +65,7 @@ def state(at: Look, width: int, glyphs: Glyphs) -> Line:
     """Glyph and word of the hold where there is one, else of the agent's own state."""
     row = at.row
     if row.hold is not None:
-        full, short, style = _HOLDS.get(row.hold, (printable(row.hold), "hold", "warn"))
+        full, short, style = _HOLDS.get(row.hold, (printable(row.hold, ascii_only=glyphs.ascii_only), "hold", "warn"))
         sign = glyphs.held
     else:
         full, short, style = _WORDS[row.state]

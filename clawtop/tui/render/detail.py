@@ -12,6 +12,7 @@ from clawtop.tui.render.columns import body, head, layout
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.graph import area
 from clawtop.tui.render.line import EMPTY, Line, Span, fit
+from clawtop.tui.render.line import width as cells_of
 from clawtop.tui.render.plain import printable
 from clawtop.units import age, dollars, duration, exact_money, percent, si
 
@@ -86,7 +87,7 @@ def page(
     out.extend(_incident(each, snapshot.at, width, glyphs) for each in found[:_ERRORS])
     if not found:
         out.append((Span("  none", "muted"),))
-    return tuple(out)
+    return tuple(line if cells_of(line) <= width else fit(line, width, glyphs.ellipsis) for line in out)
 
 
 def _title(row: Row, snapshot: Snapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:

@@ -32,7 +32,8 @@ def _filtered(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Line, ...]:
         why: Line = (Span("  No row passes the filter "), Span(wanted, "accent"))
         more = f"  {snapshot.hidden} rows are hidden. Press / to change it."
     elif view.scope.projects or view.scope.agents or view.scope.users:
-        wanted = printable(", ".join((*view.scope.projects, *view.scope.agents, *view.scope.users)), 60)
+        scoped = ", ".join((*view.scope.projects, *view.scope.agents, *view.scope.users))
+        wanted = printable(scoped, 60, ascii_only=glyphs.ascii_only)
         why = (Span("  Nothing was spent on "), Span(wanted, "accent"), Span(f" in {view.window.value}."))
         more = "  Press p for another project, w to count further back."
     else:

@@ -15,6 +15,7 @@ from clawtop.units import dollars, money, si, size
 
 COMPACT, TALL = 2, 6
 _SLICES_PER_HOUR = 720
+_SLICES_PER_MINUTE = 12
 _DIGITS_ROOM = 26
 _FACTS = (20, 24)
 
@@ -147,11 +148,12 @@ def _curve(snapshot: Snapshot) -> tuple[Sequence[int], str]:
         smooth = _minute(snapshot.recent_cost)
         return smooth, f"15m peak ${dollars(max(smooth) * _SLICES_PER_HOUR / 1e6)}/h"
     smooth = _minute(snapshot.recent_tokens)
-    return smooth, f"15m peak {si(max(smooth, default=0) * 12)} tok/m"
+    return smooth, f"15m peak {si(max(smooth, default=0) * _SLICES_PER_MINUTE)} tok/m"
 
 
 def _minute(slices: Sequence[int]) -> tuple[int, ...]:
-    return tuple(sum(slices[max(0, end - 12) : end]) // min(end, 12) for end in range(1, len(slices) + 1))
+    span = min(_SLICES_PER_MINUTE, len(slices))
+    return tuple(sum(slices[end - span : end]) // span for end in range(span, len(slices) + 1)) if span else ()
 
 
 def progress(snapshot: Snapshot, columns: int, glyphs: Glyphs) -> Line:
@@ -220,7 +222,7 @@ def _tall(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tupl
         progress(snapshot, columns - width(left), glyphs) if snapshot.reading else source_line(snapshot.sources, glyphs)
     )
     right_part = (Span(cut(label[0].text, columns), "muted"),)
-    out.append(ends((*left, *below), right_part, columns))
+    out.append(ends((*left, *below), right_part, columns, glyphs.ellipsis))
     return tuple(out)
 
 

@@ -45,7 +45,7 @@ def page(commands: Iterable[Command], cells: int, glyphs: Glyphs) -> tuple[Line,
     parts.append([(Span("Signs", "section"),), *_signs(glyphs)])
     if cells < 120:
         return tuple(_indent(line) for part in parts for line in part)
-    return _two_columns(parts, cells)
+    return _two_columns(parts, cells, glyphs)
 
 
 def _indent(line: Line) -> Line:
@@ -66,7 +66,7 @@ def _signs(glyphs: Glyphs) -> list[Line]:
     return [(Span(f"{sign}{' ' * (_KEYS - 1)}", style), Span(about)) for sign, style, about in words]
 
 
-def _two_columns(parts: list[list[Line]], cells: int) -> tuple[Line, ...]:
+def _two_columns(parts: list[list[Line]], cells: int, glyphs: Glyphs) -> tuple[Line, ...]:
     left: list[Line] = []
     right: list[Line] = []
     for part in parts:
@@ -76,5 +76,6 @@ def _two_columns(parts: list[list[Line]], cells: int) -> tuple[Line, ...]:
     left += [EMPTY] * (height - len(left))
     right += [EMPTY] * (height - len(right))
     return tuple(
-        (*fit(_indent(first), half), *fit(second, cells - half)) for first, second in zip(left, right, strict=True)
+        (*fit(_indent(first), half, glyphs.ellipsis), *fit(second, cells - half, glyphs.ellipsis))
+        for first, second in zip(left, right, strict=True)
     )

@@ -25,8 +25,8 @@ def width(spans: Iterable[Span]) -> int:
     return sum(cell_len(span.text) for span in spans)
 
 
-def fit(spans: Iterable[Span], cells: int, ellipsis: str = "…") -> Line:
-    """The spans in exactly `cells` cells: cut with `ellipsis`, or filled up with blanks."""
+def fit(spans: Iterable[Span], cells: int, ellipsis: str = "") -> Line:
+    """The spans in exactly `cells` cells: cut, ending in `ellipsis`, or filled up with blanks."""
     out: list[Span] = []
     left = cells
     for span in spans:
@@ -49,13 +49,13 @@ def right(spans: Iterable[Span], cells: int) -> Line:
     return (Span(" " * left), *known) if left > 0 else fit(known, cells)
 
 
-def ends(first: Iterable[Span], last: Iterable[Span], cells: int) -> Line:
+def ends(first: Iterable[Span], last: Iterable[Span], cells: int, ellipsis: str = "") -> Line:
     """`first` from the left and `last` up to the right end; where both do not fit, `first` is cut."""
     known = tuple(last)
     room = cells - width(known)
     if room <= 0:
         return fit(known, cells)
-    return (*fit(first, room), *known)
+    return (*fit(first, room, ellipsis), *known)
 
 
 def text(line: Iterable[Span]) -> str:

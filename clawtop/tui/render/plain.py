@@ -62,13 +62,13 @@ def _cleaned(text: str, *, ascii_only: bool) -> str:
     return "".join(out)
 
 
-def cut(text: str, width: int, ellipsis: str = "…") -> str:
-    """`text` in at most `width` cells, its end replaced by `ellipsis` where it is longer."""
+def cut(text: str, width: int, ellipsis: str = "") -> str:
+    """`text` in at most `width` cells, its end replaced by `ellipsis` (one cell at most) where it is longer."""
     if cell_len(text) <= width:
         return text
     if width <= 0:
         return ""
-    left = width - 1
+    left = width - len(ellipsis)
     for index, char in enumerate(text):
         left -= get_character_cell_size(char)
         if left < 0:
@@ -76,7 +76,7 @@ def cut(text: str, width: int, ellipsis: str = "…") -> str:
     return text
 
 
-def tail(text: str, width: int, ellipsis: str = "…") -> str:
+def tail(text: str, width: int, ellipsis: str) -> str:
     """The end of `text` in at most `width` cells, led by `ellipsis` where it is longer."""
     if cell_len(text) <= width:
         return text

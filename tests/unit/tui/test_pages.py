@@ -1,0 +1,208 @@
+from dataclasses import replace
+
+import pytest
+
+from clawtop.model.keys import Key
+from clawtop.model.selection import Scope, parse_filter
+from clawtop.model.snapshot import Basis, Counters, Grouping, Incident, Row, Snapshot, View, Window
+from clawtop.tui.render import detail, empty, foot, keyboard, lists, order
+from clawtop.tui.render.glyphs import ASCII, UNICODE
+from clawtop.tui.render.line import Line, Span, ends, fit, right, text, width, wrap
+from tests.tui.fleet_feed import FleetFeed, row
+
+FLEET = FleetFeed(6)
+SNAPSHOT = FLEET.snapshot
+
+
+def words(lines: tuple[Line, ...]) -> str:
+    return "\n".join(text(line) for line in lines)
+
+
+def test_a_line_is_fitted_by_cells() -> None:
+    line = fit((Span("世界"), Span("abc", "x")), 6, "…")
+    assert text(line) == "世界a…"
+    assert text(fit(line, 3)) == "世 "
+    assert text(right(line, 7)) == " 世界a…"
+    assert text(ends(line, (Span("end"),), 8, "…")) == "世界…end"
+    assert text(ends(line, line, 6)) == text(line)
+
+
+@pytest.mark.parametrize("cells", [5, 9, 40])
+def test_wrapping_breaks_at_blanks_and_splits_what_is_too_long(cells: int) -> None:
+    lines = wrap("no such directory 世界世界世界世界", cells)
+    assert all(width((Span(line),)) <= cells for line in lines)
+    assert "".join(lines).replace(" ", "") == "nosuchdirectory世界世界世界世界"
+
+
+def test_rows_keep_their_places_and_new_ones_follow() -> None:
+    a, b, c = row("a"), row("b"), row("c")
+    assert order.arrange([b.group, a.group, ("gone",)], [c, a, b]) == (b, a, c)
+
+
+def test_moving_the_cursor() -> None:
+    assert order.moved(3, -5, 10) == 0
+    assert order.moved(3, 50, 10) == 9
+    assert order.moved(None, 1, 10, 4) == 4
+    assert order.moved(None, 1, 2, 4) == 1
+    assert order.moved(0, 1, 0) is None
+
+
+def test_a_command_is_about_the_tagged_rows_else_about_the_cursor() -> None:
+    rows = {each.group: each for each in (row("a"), row("b"))}
+    a, b = rows.values()
+    assert order.aimed(rows, a.group, []) == (a,)
+    assert order.aimed(rows, a.group, [b.group]) == (b,)
+    assert order.aimed(rows, a.group, [("gone",)]) == (a,)
+    assert order.aimed(rows, ("gone",), []) == ()
+    assert order.aimed(rows, None, []) == ()
+
+
+def test_a_row_with_stars_in_its_name_is_asked_for_by_that_name() -> None:
+    odd = row("co*der[1]?")
+    view = detail.parts(odd, View(Window.H24, scope=Scope(projects=("api*",))))[Grouping.SESSION]
+    assert view.scope.holds(Key("local", "co*der[1]?", project="api-gateway"))
+    assert not view.scope.holds(Key("local", "coxder1x", project="api-gateway"))
+    assert not view.scope.holds(Key("local", "co*der[1]?", project="website"))
+    assert (view.window, view.group_by) == (Window.H24, Grouping.SESSION)
+
+
+def test_what_each_row_is_made_of() -> None:
+    shown = {by: tuple(detail.parts(replace(row(), group=("x",)), View(group_by=by))) for by in Grouping}
+    assert shown[Grouping.AGENT] == (Grouping.MODEL, Grouping.SESSION, Grouping.RUN)
+    assert shown[Grouping.PROJECT] == (Grouping.AGENT, Grouping.MODEL, Grouping.SESSION)
+    assert shown[Grouping.SESSION] == ()
+
+
+def test_an_agents_parts_are_those_of_its_host() -> None:
+    here, there = row("coder"), row("coder", host="vps")
+    found = detail.members(replace(SNAPSHOT, rows=(here, there)), here, Grouping.AGENT)
+    assert found == (here,)
+
+
+KEY = Key("local", "coder", "s1", "r1", project="api", user="ann", session_key="agent:coder:main", cron="nightly")
+INCIDENT = Incident(0, KEY, "error", "openai/gpt", "429")
+
+
+@pytest.mark.parametrize(
+    ("grouping", "group"),
+    [
+        (Grouping.AGENT, ("local", "coder")),
+        (Grouping.SESSION, ("local", "coder", "s1")),
+        (Grouping.SESSION, ("local", "coder", "agent:coder:main")),
+        (Grouping.RUN, ("local", "coder", "r1")),
+        (Grouping.PROJECT, ("api",)),
+        (Grouping.USER, ("ann",)),
+        (Grouping.OWNER, ("",)),
+        (Grouping.MODEL, ("openai", "gpt")),
+        (Grouping.PROVIDER, ("openai",)),
+        (Grouping.HOST, ("local",)),
+        (Grouping.CRON, ("nightly",)),
+    ],
+)
+def test_whose_incident_it_is(grouping: Grouping, group: tuple[str, ...]) -> None:
+    assert detail.concerns(INCIDENT, replace(row(), group=group), grouping)
+    other = (*group[:-1], "other")
+    assert not detail.concerns(INCIDENT, replace(row(), group=other), grouping)
+
+
+def page(one: Row, snapshot: Snapshot = SNAPSHOT, columns: int = 120) -> str:
+    return words(detail.page(one, snapshot, {Grouping.SESSION: (row("s1"),) * 14}, columns, UNICODE))
+
+
+def test_the_page_of_a_row_has_every_figure_by_its_name() -> None:
+    one = row(blind=frozenset(["retries"]), hold_detail="aborted", detail="429 \x1b[0m", alerts=("loop",))
+    said = page(one)
+    for name in (
+        "unpriced calls", "unmetered runs", "tokens/min", "cache read", "cache write", "context full", "latency p95",
+        "tool errors", "fallbacks", "failed turns", "aborts", "compactions", "sessions, runs",
+    ):  # fmt: skip
+        assert name in said
+    assert "$3.056962" in said
+    assert "as the agents logged it" in said
+    assert "862,995" in said
+    assert "retries                    –"[:7] in said
+    assert "429 \ufffd[0m" in said
+    assert "and 2 more" in said
+
+
+def test_a_page_without_a_price_says_so() -> None:
+    said = page(row(basis=Basis.UNKNOWN, counters=Counters(calls=2, unpriced_calls=2)))
+    assert "$?/h" in said
+    assert "no price is known" in said
+    assert "$1.380000+?" in page(row(cost=1_380_000, counters=Counters(calls=2, unpriced_calls=1)))
+
+
+def test_the_last_errors_of_a_row_are_its_own() -> None:
+    mine = Incident(SNAPSHOT.at - 65_000, Key("local", "coder"), "error", "a/b", "429 rate limit")
+    other = replace(mine, key=Key("local", "else"), text="not mine")
+    said = page(row(), replace(SNAPSHOT, incidents=(mine, other)))
+    assert "1m ago" in said
+    assert "429 rate limit" in said
+    assert "not mine" not in said
+    assert "Last errors\n  none" in page(row(), replace(SNAPSHOT, incidents=(other,)))
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 200])
+def test_a_page_fits_its_width(columns: int) -> None:
+    lines = detail.page(row("n" * 300), SNAPSHOT, {Grouping.MODEL: (row(),)}, columns, ASCII)
+    assert max(width(line) for line in lines) <= columns
+    assert words(lines).isascii()
+
+
+def test_projects_are_listed_with_their_spend_the_most_expensive_first() -> None:
+    snapshot = FLEET.look(View(group_by=Grouping.PROJECT)).result()
+    items = lists.projects(snapshot, UNICODE)
+    assert items[0].value == lists.EVERYTHING
+    costs = {each.label: each.cost for each in snapshot.rows}
+    assert [item.value for item in items[1:]] == sorted(costs, key=lambda name: -costs[name])
+    assert [item.value for item in lists.matching(items, "WEB")] == ["website"]
+
+
+def test_every_grouping_and_every_sortable_column_is_listed() -> None:
+    assert [item.value for item in lists.groupings()] == [each.value for each in Grouping]
+    assert "usd_per_hour" in [item.value for item in lists.sorts(View(), UNICODE)]
+    shown = words(tuple(item.line for item in lists.columns(View(), {"cost"})))
+    assert shown.count("[ ]") == 1
+
+
+def empty_page(snapshot: Snapshot, demo: str | None = "d") -> str:
+    return words(empty.page(replace(snapshot, rows=()), 80, UNICODE, demo))
+
+
+def test_a_machine_without_agents_says_what_was_looked_for() -> None:
+    nothing = FleetFeed(
+        0, [replace(source, entries=0, detail="no such directory") for source in FLEET.sources]
+    ).snapshot
+    said = empty_page(nothing)
+    for word in ("openclaw:~/.openclaw", "no such directory", "clawtop -s openclaw:DIR", "-s events:PATH", "press d"):
+        assert word in said
+    assert "press" not in empty_page(nothing, None)
+    assert "no source at all" in empty_page(replace(nothing, sources=()))
+
+
+def test_an_empty_table_says_why() -> None:
+    filtered = replace(SNAPSHOT, view=View(filter=parse_filter("nobody")), hidden=6)
+    assert "No row passes the filter nobody" in empty_page(filtered)
+    assert "6 rows are hidden" in empty_page(filtered)
+    assert "Nothing was spent on web" in empty_page(replace(SNAPSHOT, view=View(scope=Scope(projects=("web",)))))
+    assert "Nothing happened in the last 1h" in empty_page(SNAPSHOT)
+    assert empty.page(SNAPSHOT, 80, UNICODE, "d") == ()
+
+
+def test_the_last_line_says_what_is_hidden_and_in_sight() -> None:
+    view = View(filter=parse_filter("co\u202ede"), scope=Scope(projects=("web",)))
+    said = text(foot.status(view, (10, 30), 500, 7, UNICODE))
+    assert said == "project web  /co\ufffdde (7 hidden)  11-30 of 500 "
+    line = foot.foot((("q", "quit"), ("w", "window")), foot.status(View(), (0, 9), 500, 0, UNICODE), 24)
+    assert text(line) == " q quit      1-9 of 500 "
+
+
+def test_help_has_a_heading_for_each_group() -> None:
+    class Known:
+        keys, about, group = ("a", "F1"), "does it", "Move"
+
+    for columns in (80, 200):
+        said = words(keyboard.page([Known(), Known()], columns, UNICODE))
+        assert said.count("Move") == 1
+        assert said.count("a F1") == 2
+        assert "Signs" in said
