@@ -14,16 +14,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tests.e2e.gateway_rpc import Gateway, Run
 from tests.e2e.provider import ERRORS, FLAKY
+from tests.e2e.waiting import eventually
 
 TOKEN = "e2e-dummy-token"
 FIRST_WITH_ENTRIES = (2026, 7)  # before it, the config lists its agents
@@ -295,16 +294,6 @@ class Lab:
 
     def _output(self, name: str) -> str:
         return (self.root / f"{name}.out").read_text(errors="replace")[-2000:]
-
-
-def eventually(holds: Callable[[], bool], what: str, timeout: float = 30, every: float = 0.05) -> float:
-    """Asks until `holds` says yes and returns the seconds that took; TimeoutError names `what` was waited for."""
-    began = time.monotonic()
-    while not holds():
-        if time.monotonic() - began > timeout:
-            raise TimeoutError(f"waited {timeout} s for {what}")
-        time.sleep(every)
-    return time.monotonic() - began
 
 
 def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

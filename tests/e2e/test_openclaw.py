@@ -6,9 +6,10 @@ import statistics
 import pytest
 
 from tests.e2e.clawtop_runs import CHECKOUT, Live, Shown, command, environment, once, row, state
-from tests.e2e.lab import Lab, eventually
+from tests.e2e.lab import Lab
 from tests.e2e.recount import COUNTERS, commits, recount
 from tests.e2e.tmux import Terminal
+from tests.e2e.waiting import eventually
 
 AGENTS = ("main", "researcher", "coder")
 SAMPLES = 50

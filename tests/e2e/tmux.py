@@ -1,5 +1,6 @@
 """A terminal of a given size with a program in it, kept by a tmux server of its own."""
 
+import re
 import shlex
 import subprocess
 import uuid
@@ -7,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.lab import eventually
+from tests.e2e.waiting import eventually
 
 
 class Terminal:
@@ -17,9 +18,9 @@ class Terminal:
         self._socket = f"clawtop-e2e-{uuid.uuid4().hex[:8]}"
         self._env = {**env, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
         size = ["-x", str(columns), "-y", str(lines), "-c", str(folder)]
-        # remain-on-exit goes first, or a program that ends at once takes the server with it.
-        started = ["start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";"]
-        self._tmux("-f", "/dev/null", "-u", *started, "new-session", "-d", *size, shlex.join(command))
+        # tmux 3.3 sometimes misses how its program ended, so a shell says it.
+        told = f"{shlex.join(command)}; echo ended with $?; exec sleep 600"
+        self._tmux("-f", "/dev/null", "-u", "new-session", "-d", *size, told)
 
     def __enter__(self) -> Self:
         return self
@@ -47,12 +48,9 @@ class Terminal:
 
     def ends(self, timeout: float = 10) -> int:
         """The program's exit status once it has ended."""
-        # A pane is dead before its program's status is known.
-        eventually(lambda: self._about("pane_dead_status") != "", "the program to end", timeout)
-        return int(self._about("pane_dead_status"))
-
-    def _about(self, name: str) -> str:
-        return self._tmux("display-message", "-p", f"#{{{name}}}").strip()
+        found = re.search(r"ended with (\d+)", self.shows("ended with", timeout=timeout))
+        assert found is not None
+        return int(found[1])
 
     def _tmux(self, *args: str) -> str:
         done = subprocess.run(
