@@ -15,36 +15,23 @@ from clawtop import __version__
 from clawtop.model.errors import ClawtopError, UsageError
 
 if TYPE_CHECKING:
+    from clawtop.config import Settings
     from clawtop.engine import Engine
     from clawtop.model.snapshot import Snapshot, View
     from clawtop.sources import Source
 
 FINE, TROUBLE, USAGE = 0, 1, 2
-_WINDOWS = ("1m", "5m", "15m", "1h", "24h", "7d", "all")
-_GROUPINGS = (
-    "agent",
-    "project",
-    "user",
-    "owner",
-    "model",
-    "provider",
-    "session",
-    "run",
-    "task",
-    "cron",
-    "host",
-    "environment",
-)
-_SHORTEST_DELAY = 0.1
+_SETTINGS = ("window", "group_by", "sort", "delay", "filter", "ascii", "mouse", "readonly")
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the command line asks for, checked."""
+    """What the command line asks for, checked, over what the config says."""
 
     sources: Sequence["Source"]
     named: bool
     view: "View"
+    settings: "Settings"
     options: argparse.Namespace
 
 
@@ -75,9 +62,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog="sources: openclaw:DIR  events:PATH (a file, a folder, or - for standard input)  demo:",
     )
     parser.add_argument(
-        "command", nargs="?", choices=("demo", "doctor"), help="demo: a made-up fleet; doctor: what is found where"
+        "command",
+        nargs="?",
+        choices=("demo", "doctor", "config"),
+        help="demo: a made-up fleet; doctor: what is found where; config: the settings in force",
     )
     parser.add_argument("--version", action="version", version=f"clawtop {__version__}")
+    parser.add_argument("--config", metavar="PATH", help="instead of config.toml in the user's config directory")
+    parser.add_argument("--write", action="store_true", help="with config: write a commented default")
+    unless_given = argparse.SUPPRESS  # what is not given comes from the config
     what = parser.add_argument_group("what to show")
     what.add_argument(
         "-s", "--source", action="append", default=[], metavar="URI", help="instead of discovery; repeatable"
@@ -86,17 +79,23 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("-a", "--agent", action="append", default=[], metavar="GLOB")
     what.add_argument("-u", "--user", action="append", default=[], metavar="GLOB")
     what.add_argument(
-        "-f", "--filter", default="", metavar="EXPR", help="rows: words, project:x, cost>5, retries>0, !idle"
+        "-f", "--filter", default=unless_given, metavar="EXPR", help="rows: words, project:x, cost>5, !idle"
     )
-    what.add_argument("-w", "--window", default="1h", choices=_WINDOWS)
-    what.add_argument("-g", "--group-by", default="agent", choices=_GROUPINGS)
+    what.add_argument("-w", "--window", default=unless_given, metavar="WINDOW", help="1m 5m 15m 1h 24h 7d all")
+    what.add_argument(
+        "-g",
+        "--group-by",
+        default=unless_given,
+        metavar="KEY",
+        help="agent project user owner model provider session …",
+    )
     what.add_argument(
         "--sort",
-        default="usd_per_hour",
+        default=unless_given,
         metavar="COLUMN",
-        help="a number or text of the filter, e.g. cost; --sort=-cost turns it round",
+        help="a number or text of the filter; --sort=-cost turns it round",
     )
-    what.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS")
+    what.add_argument("-d", "--delay", type=float, default=unless_given, metavar="SECONDS")
     how = parser.add_argument_group("without a screen")
     how.add_argument("-b", "--batch", action="store_true", help="plain text, again and again, like top -b")
     how.add_argument(
@@ -107,44 +106,57 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--csv", action="store_true")
     how.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="how long --once may read (30)")
     screen = parser.add_argument_group("the screen")
-    screen.add_argument("--ascii", action="store_true", help="no character outside ASCII")
-    screen.add_argument("--mouse", action="store_true", help="take the mouse from the terminal")
-    screen.add_argument("--readonly", action="store_true", help="no key that acts on an agent")
+    screen.add_argument("--ascii", action="store_true", default=unless_given, help="no character outside ASCII")
+    screen.add_argument("--mouse", action="store_true", default=unless_given, help="take the mouse from the terminal")
+    screen.add_argument("--readonly", action="store_true", default=unless_given, help="no key that acts on an agent")
     return parser
 
 
 def _ask(options: argparse.Namespace) -> _Asked:
-    from clawtop.discovery import discover, open_source  # noqa: PLC0415 - --version and --help stay instant
-    from clawtop.model.selection import NUMBERS, TEXTS, Scope, parse_filter  # noqa: PLC0415
-    from clawtop.model.snapshot import Grouping, View, Window  # noqa: PLC0415
+    from clawtop import config  # noqa: PLC0415 - --version and --help stay instant
+    from clawtop.discovery import discover, open_source  # noqa: PLC0415
 
-    column = options.sort.removeprefix("-")
-    if column not in {*NUMBERS, *TEXTS}:
-        raise UsageError(f"--sort {column!r} is no column; one of {', '.join(sorted({*NUMBERS, *TEXTS}))}")
-    if not _SHORTEST_DELAY <= options.delay <= 3600:
-        raise UsageError(f"-d {options.delay} is no delay between {_SHORTEST_DELAY} and 3600 seconds")
+    flags = {name: getattr(options, name) for name in _SETTINGS if hasattr(options, name)}
+    settings = config.load(os.environ, flags, named=options.config)
+    _check(options)
+    view = _view(options, settings)
+    if options.command == "demo":
+        return _Asked([open_source("demo:")], named=True, view=view, settings=settings, options=options)
+    uris = options.source or settings.sources
+    named = [open_source(uri, projects=settings.projects) for uri in uris]
+    found = named or discover(os.environ, Path.home(), projects=settings.projects)
+    return _Asked(found, bool(named), view, settings, options)
+
+
+def _check(options: argparse.Namespace) -> None:
     if not 0 <= options.timeout <= 86400:
         raise UsageError(f"--timeout {options.timeout} is no time between 0 and 86400 seconds")
     if options.iterations < 0:
         raise UsageError(f"-n {options.iterations} is less than 0")
     if options.json and options.csv:
         raise UsageError("--json and --csv: one of them at a time")
-    view = View(
-        window=Window(options.window),
-        group_by=Grouping(options.group_by),
-        filter=parse_filter(options.filter),
+
+
+def _view(options: argparse.Namespace, settings: "Settings") -> "View":
+    from clawtop.model.selection import TEXTS, Scope, parse_filter  # noqa: PLC0415
+    from clawtop.model.snapshot import Grouping, View, Window  # noqa: PLC0415
+
+    column = settings.sort.removeprefix("-")
+    return View(
+        window=Window(settings.window),
+        group_by=Grouping(settings.group_by),
+        filter=parse_filter(settings.filter),
         scope=Scope(tuple(options.project), tuple(options.agent), tuple(options.user)),
         sort=column,
-        descending=(column not in TEXTS) is not options.sort.startswith("-"),
+        descending=(column not in TEXTS) is not settings.sort.startswith("-"),
     )
-    if options.command == "demo":
-        return _Asked([open_source("demo:")], named=True, view=view, options=options)
-    named = [open_source(uri) for uri in options.source]
-    return _Asked(named or discover(os.environ, Path.home()), bool(named), view, options)
 
 
 def _run(asked: _Asked) -> int:
     options = asked.options
+    if options.command == "config":
+        return _config(asked)
+    _tell(asked.settings.problems)
     if options.command == "doctor":
         return _doctor(asked)
     if options.once or ((options.json or options.csv) and not options.batch):
@@ -154,10 +166,29 @@ def _run(asked: _Asked) -> int:
     return _screen(asked)
 
 
+def _config(asked: _Asked) -> int:
+    from clawtop import config  # noqa: PLC0415
+
+    path = config.config_path(os.environ, asked.options.config)
+    if asked.options.write:
+        config.write_default(path)
+        print(f"wrote {path}")
+        return FINE
+    print(config.effective(asked.settings, path), end="")
+    return TROUBLE if asked.settings.problems else FINE
+
+
+def _tell(problems: Sequence[str]) -> None:
+    from clawtop.plain import printable  # noqa: PLC0415
+
+    for problem in problems:
+        print(f"clawtop: {printable(problem, 500)}", file=sys.stderr)
+
+
 def _engine(asked: _Asked, *, follow: bool) -> "Engine":
     from clawtop.engine import Engine  # noqa: PLC0415
 
-    return Engine(asked.sources, asked.view, delay=asked.options.delay, follow=follow)
+    return Engine(asked.sources, asked.view, delay=asked.settings.delay, follow=follow)
 
 
 def _once(asked: _Asked) -> int:
@@ -184,7 +215,7 @@ def _batch(asked: _Asked) -> int:
             shown += 1
             if shown == asked.options.iterations:
                 return _health(asked, engine.snapshot)
-            time.sleep(asked.options.delay)
+            time.sleep(asked.settings.delay)
     finally:
         engine.stop()
 
@@ -196,7 +227,7 @@ def _print(asked: _Asked, snapshot: "Snapshot") -> None:
         print(report.to_json(snapshot), flush=True)
         return
     text = report.to_csv(snapshot) if asked.options.csv else report.to_text(snapshot)
-    if asked.options.ascii or not _speaks_utf8():
+    if asked.settings.ascii or not _speaks_utf8():
         text = text.replace("–", "-").encode("ascii", "replace").decode()
     print(text, end="" if asked.options.csv or asked.options.once else "\n", flush=True)
 
@@ -235,13 +266,16 @@ def _screen(asked: _Asked) -> int:
     from clawtop.discovery import open_source  # noqa: PLC0415
     from clawtop.tui.app import ScreenOptions, run_screen  # noqa: PLC0415
 
+    settings = asked.settings
     engine = _engine(asked, follow=True)
     options = ScreenOptions(
-        delay=asked.options.delay,
+        delay=settings.delay,
         view=asked.view,
-        ascii=asked.options.ascii,
-        mouse=asked.options.mouse,
-        readonly=asked.options.readonly,
+        ascii=settings.ascii,
+        mouse=settings.mouse,
+        readonly=settings.readonly,
+        keys=settings.keys,
+        preset=settings.preset,
         demo_offer=lambda: engine.add(open_source("demo:")),
     )
     engine.start()

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from clawtop.formats.attribution import ProjectRule
 from clawtop.model.errors import UsageError
 from clawtop.sources import Source
 
 KINDS = ("openclaw:DIR", "events:PATH", "demo:")
 
 
-def open_source(uri: str) -> Source:
+def open_source(uri: str, *, projects: Sequence[ProjectRule] = ()) -> Source:
     """The source that `uri` names. Raises UsageError for a kind that does not exist or a path that is missing in it."""
     kind, colon, rest = uri.partition(":")
     if not colon:
@@ -18,7 +19,7 @@ def open_source(uri: str) -> Source:
         case "openclaw":
             from clawtop.sources.openclaw import OpenClawSource  # noqa: PLC0415 - only what is used is imported
 
-            return OpenClawSource(uri, _path(uri, rest))
+            return OpenClawSource(uri, _path(uri, rest), projects=projects)
         case "events":
             from clawtop.sources.events import EventsSource  # noqa: PLC0415
 
@@ -36,8 +37,11 @@ def _path(uri: str, rest: str) -> Path:
     return Path(rest).expanduser()
 
 
-def discover(environment: Mapping[str, str], home: Path) -> Sequence[Source]:
+def discover(environment: Mapping[str, str], home: Path, *, projects: Sequence[ProjectRule] = ()) -> Sequence[Source]:
     """What this environment's agents leave behind, whether or not it is there yet."""
     from clawtop.sources.openclaw import OpenClawSource, find_homes  # noqa: PLC0415
 
-    return [OpenClawSource(f"openclaw:{folder}", folder, config) for folder, config in find_homes(environment, home)]
+    return [
+        OpenClawSource(f"openclaw:{folder}", folder, config, projects=projects)
+        for folder, config in find_homes(environment, home)
+    ]

@@ -1,7 +1,8 @@
 """Whose an OpenClaw session's events are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 
 from clawtop.formats.session_keys import read_session_key
 from clawtop.model.keys import Key
@@ -27,16 +28,41 @@ class SessionFacts:
     window: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectRule:
+    """Sessions whose working directory, session key and agent match these globs belong to a project."""
+
+    name: str
+    path: str = "*"
+    session: str = "*"
+    agent: str = "*"
+
+    def covers(self, cwd: str | None, session_key: str | None, agent: str) -> bool:
+        """Whether the rule speaks of such a session."""
+        return (
+            fnmatchcase(cwd or "", self.path)
+            and fnmatchcase(session_key or "", self.session)
+            and fnmatchcase(agent, self.agent)
+        )
+
+
 class Attribution:
     """The sessions of one agent and whom their events belong to."""
 
     def __init__(
-        self, host: str, agent: str, *, cron_name: Callable[[str], str | None], windows: Mapping[tuple[str, str], int]
+        self,
+        host: str,
+        agent: str,
+        *,
+        cron_name: Callable[[str], str | None],
+        windows: Mapping[tuple[str, str], int],
+        projects: Sequence[ProjectRule] = (),
     ) -> None:
         self.host = host
         self.agent = agent
         self._cron_name = cron_name
         self._windows = windows
+        self._projects = projects
         self._facts: dict[str, SessionFacts] = {}
         self._keys: dict[str, Key] = {}
 
@@ -83,7 +109,7 @@ class Attribution:
             host=self.host,
             agent=self.agent,
             session=session,
-            project=facts.project or _last_part(facts.cwd),
+            project=facts.project or self._ruled(facts) or _last_part(facts.cwd),
             user=named.peer,
             owner=facts.owner,
             task=facts.label,
@@ -92,6 +118,11 @@ class Attribution:
             parent=facts.parent,
             session_key=facts.session_key,
         )
+
+    def _ruled(self, facts: SessionFacts) -> str | None:
+        """The project of the first rule that covers the session."""
+        rules = self._projects
+        return next((rule.name for rule in rules if rule.covers(facts.cwd, facts.session_key, self.agent)), None)
 
 
 _NOTHING = SessionFacts()

@@ -96,9 +96,12 @@ def test_discovery_finds_what_the_environment_names(
         (["-s", "openclaw:"], "needs a path"),
         (["-f", "cost>x"], "needs a number"),
         (["-f", "nothing:x"], "no field"),
-        (["--sort", "beauty"], "no column"),
-        (["-d", "0"], "no delay"),
+        (["--sort", "beauty"], "--sort beauty is not"),
+        (["-d", "0"], "--delay 0.0 is not seconds"),
         (["--iterations=-1"], "less than 0"),
+        (["-w", "2h"], "--window 2h is not one of"),
+        (["-g", "mood"], "--group-by mood is not one of"),
+        (["--config", "/nowhere/x.toml"], "does not exist"),
         (["--json", "--csv"], "one of them"),
         (["--timeout=-1"], "no time"),
         ([], "needs a terminal"),
@@ -123,7 +126,7 @@ class Endless:
 
 
 def test_a_timeout_is_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "open_source", lambda _: Endless())
+    monkeypatch.setattr(discovery, "open_source", lambda _, **__: Endless())
     assert main(["--once", "--json", "--timeout", "0.01", "-s", "endless:"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["schema"] == "clawtop/1"

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from clawtop.formats.attribution import Attribution
+from clawtop.formats.attribution import Attribution, ProjectRule
 from clawtop.formats.openclaw_config import GatewayConfig, read_config
 from clawtop.formats.quantities import text
 from clawtop.formats.transcript import AgentTranscripts
@@ -59,8 +59,11 @@ class _Agent:
 class OpenClawSource:
     """Both generations of a home, also side by side."""
 
-    def __init__(self, uri: str, folder: Path, config: Path | None = None) -> None:
+    def __init__(
+        self, uri: str, folder: Path, config: Path | None = None, *, projects: Sequence[ProjectRule] = ()
+    ) -> None:
         self._uri = uri
+        self._projects = projects
         self._folder = folder
         self._config_path = config
         self._begin()
@@ -164,7 +167,9 @@ class OpenClawSource:
                 self._agents[name] = self._agent(name)
 
     def _agent(self, name: str) -> _Agent:
-        who = Attribution(HOST, name, cron_name=self._state.cron_names.get, windows=self._config.windows)
+        who = Attribution(
+            HOST, name, cron_name=self._state.cron_names.get, windows=self._config.windows, projects=self._projects
+        )
         transcripts = AgentTranscripts(who)
         folder = self._folder / "agents" / name
         database = Database(folder / "agent" / "openclaw-agent.sqlite", newest_known=agent_database.KNOWN_SCHEMA)
