@@ -3,24 +3,29 @@
 import contextvars
 import os
 from asyncio import AbstractEventLoop, get_running_loop
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from clawtop.model.errors import ClawtopError
 from clawtop.model.snapshot import Snapshot, View
 from clawtop.tui import keys
+from clawtop.tui.ascii_filter import AsciiOnly
 from clawtop.tui.feed import Feed
 from clawtop.tui.options import Colours, ScreenOptions, colours, needs_ascii
 from clawtop.tui.render.glyphs import ASCII, UNICODE
+from clawtop.tui.render.plain import printable
 from clawtop.tui.screens.fleet import FleetScreen
 from clawtop.tui.screens.reader import HelpScreen, Reader
 from clawtop.tui.themes import BASIC, OWN
+
+_ASCII_ONLY = AsciiOnly()
 
 __all__ = ["ClawtopApp", "ScreenOptions", "run_screen"]
 
@@ -146,9 +151,19 @@ class ClawtopApp(App[int]):
         if error is None:
             answer(done.result())
         elif isinstance(error, ClawtopError):
-            self.notify(str(error), severity="error", markup=False)
+            self.say(str(error), wrong=True)
         else:
             raise error
+
+    def say(self, words: str, *, wrong: bool = False) -> None:
+        """Tell the user something for a few seconds."""
+        shown = printable(words, ascii_only=self._glyphs.ascii_only)
+        self.notify(shown, severity="error" if wrong else "information", markup=False)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and the one for terminals that have only ASCII."""
+        filters = super().get_line_filters()
+        return [*filters, _ASCII_ONLY] if self._glyphs.ascii_only else filters
 
     def start_demo(self) -> None:
         """Start the demo, where one is offered."""
@@ -187,9 +202,9 @@ class ClawtopApp(App[int]):
             except OSError as error:
                 problem = error
             else:
-                self.notify(f"saved {where}", markup=False)
+                self.say(f"saved {where}")
                 return
-        self.notify(f"not saved: {problem}", severity="error", markup=False)
+        self.say(f"not saved: {problem}", wrong=True)
 
 
 def run_screen(feed: Feed, options: ScreenOptions) -> int:

@@ -149,6 +149,8 @@ class FleetFeed:
         self.step = step
         self.at = START
         self.seq = 0
+        self.incidents: tuple[Incident, ...] | None = None
+        self._refusal: Exception | None = None
         self.views: list[View] = []
         self.looked: list[View] = []
         self._dice = Random(7)  # noqa: S311
@@ -173,8 +175,15 @@ class FleetFeed:
     def look(self, view: View) -> Future[Snapshot]:
         self.looked.append(view)
         future: Future[Snapshot] = Future()
-        future.set_result(self._make(view))
+        if self._refusal is None:
+            future.set_result(self._make(view))
+        else:
+            future.set_exception(self._refusal)
         return future
+
+    def refuse(self, error: Exception) -> None:
+        """Answer every look with this error."""
+        self._refusal = error
 
     def listen(self, callback: Callable[[], None] | None) -> None:
         self._callback = callback
@@ -240,11 +249,14 @@ class FleetFeed:
             hidden=len(grouped) - len(rows),
             recent_cost=tuple(self._curve) if everyone else (),
             recent_tokens=tuple(self._curve) if everyone else (),
-            incidents=tuple(
-                Incident(self.at - 1000 * n, Key(each.host, each.label), "error", each.model, f"429 rate limit ({n})")
-                for n, each in enumerate(everyone[:9])
-                if each.counters.errors
-            ),
+            incidents=self._errors(everyone) if self.incidents is None else self.incidents,
+        )
+
+    def _errors(self, everyone: Sequence[Row]) -> tuple[Incident, ...]:
+        return tuple(
+            Incident(self.at - 1000 * n, Key(each.host, each.label), "error", each.model, f"429 rate limit ({n})")
+            for n, each in enumerate(everyone[:9])
+            if each.counters.errors
         )
 
     @staticmethod
