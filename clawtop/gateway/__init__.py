@@ -1,0 +1,1 @@
+"""An OpenClaw gateway's WebSocket: where it is, how it is spoken to, what it refuses."""
