@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 from clawtop.fleet.cells import NEVER, Agent, Cell, Strand
+from clawtop.fleet.series import Series
 from clawtop.fleet.slots import MICRO, Group, Slot, Unit, group_of, priced
-from clawtop.fleet.tally import COST, Deltas, Tally, merge, subtract, tokens_of
-from clawtop.fleet.windows import Axis, Lens, Series
+from clawtop.fleet.tally import SPEND, TOKENS, counted, histogram, unpacked
+from clawtop.fleet.windows import Axis, Lens
 from clawtop.model.snapshot import View, Window
 
 _RECENT_MS, _RECENT_SLICES = 5_000, 180
@@ -20,18 +21,17 @@ class Recent:
 
     def load(self, cell: Cell, series: Series) -> None:
         """Take in what a series has."""
-        for second, tally in series.since((self._newest - _RECENT_SLICES) * _RECENT_MS // 1000, 1):
+        for second, tally, _ in series.since((self._newest - _RECENT_SLICES) * _RECENT_MS // 1000, 1):
             self.add(cell, second * 1000, tally)
 
-    def add(self, cell: Cell, at: int, tally: Tally) -> None:
+    def add(self, cell: Cell, at: int, tally: int) -> None:
         """Take in what a cell spent at that moment (Unix ms)."""
         number = at // _RECENT_MS
         if number > self._newest - _RECENT_SLICES:
-            tokens, cost = tokens_of(tally), priced(cell, tally)
-            if tokens or cost:
-                values = self._slices.setdefault(number, [0, 0])
-                values[0] += tokens
-                values[1] += cost
+            counters = unpacked(tally)
+            values = self._slices.setdefault(number, [0, 0])
+            values[0] += counters[TOKENS]
+            values[1] += priced(cell, counters)
 
     def up_to(self, now: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens and micro-dollars of each slice, oldest first; what lies beyond `now` is in the last."""
@@ -88,13 +88,17 @@ class Board:
         if unit is None:
             return
         self._by_series[strand.series] = unit
-        merge(unit.window, self.lens.load(strand.series).items())
-        merge(unit.rate, self._rates.load(strand.series).items())
+        tally, latencies = self.lens.load(strand.series)
+        unit.window += tally
+        unit.latencies += latencies
+        unit.rate += self._rates.load(strand.series)[0]
         self._load_slices(strand.series, unit.slot)
         self.recent.load(strand.cell, strand.series)
         unit.slot.see(strand)
-        unit.slot.count_sessions(strand.sessions, self.lens)
-        unit.slot.count_runs(strand.runs, self.lens)
+        for mark, at in strand.sessions:
+            unit.slot.count_session(mark, at, self.lens)
+        for mark, at in strand.runs:
+            unit.slot.count_run(mark, at, self.lens)
         self.stale[unit.slot.group] = unit.slot
 
     def _place(self, strand: Strand) -> Unit | None:
@@ -108,40 +112,34 @@ class Board:
         return slot.unit(strand)
 
     def _load_slices(self, series: Series, slot: Slot) -> None:
-        start = -1 if self.lens.endless else self.lens.start
-        for index, tally in series.since(start, self.axis.seconds):
-            tokens = tokens_of(tally)
-            if tokens:
-                slot.add_tokens(self.axis.slice_of(index * self.axis.seconds * 1000), tokens)
+        start = 0 if self.lens.endless else self.lens.start
+        for second, tokens in series.tokens_since(start, self.axis.seconds, self.axis.width):
+            slot.add_tokens(self.axis.slice_of(second), tokens)
 
-    def add(self, strand: Strand, at: int, deltas: Deltas) -> None:
+    def add(self, strand: Strand, at: int, tally: int, bins: bytes) -> None:
         """Take in what a strand has just counted."""
-        if strand not in self._units:
-            self.adopt(strand)
+        unit = self._units.get(strand, self)
+        if not isinstance(unit, Unit):
+            if unit is self:
+                self.adopt(strand)
             return
-        unit = self._units[strand]
-        if unit is None:
-            return
-        slot = unit.slot
-        if self.lens.added(strand.series, at):
-            merge(unit.window, deltas)
-        if strand.session is not None and strand.called != NEVER:
-            slot.count_sessions(((strand.session.mark, strand.called),), self.lens)
-        if strand.run_mark is not None and strand.tried != NEVER:
-            slot.count_runs(((strand.run_mark, strand.tried),), self.lens)
-        if self._rates.added(strand.series, at):
-            merge(unit.rate, deltas)
+        slot, lens = unit.slot, self.lens
+        if lens.added(strand.series, at):
+            unit.window += tally
+            if bins:
+                unit.latencies += histogram(bins)
         if at:
-            self._add_spend(unit, at, dict(deltas))
+            if self._rates.added(strand.series, at):
+                unit.rate += tally
+            if tally & SPEND:
+                slot.add_tokens(self.axis.slice_of(at // 1000), counted(tally, TOKENS))
+                self.recent.add(unit.cell, at, tally)
+        if strand.session is not None and strand.called > slot.sessions.get(strand.session.mark, NEVER):
+            slot.count_session(strand.session.mark, strand.called, lens)
+        if strand.run_mark is not None and strand.tried > slot.runs.get(strand.run_mark, NEVER):
+            slot.count_run(strand.run_mark, strand.tried, lens)
         slot.see(strand)
         self.stale[slot.group] = slot
-
-    def _add_spend(self, unit: Unit, at: int, tally: Tally) -> None:
-        tokens = tokens_of(tally)
-        if tokens:
-            unit.slot.add_tokens(self.axis.slice_of(at), tokens)
-        if tokens or COST in tally:
-            self.recent.add(unit.cell, at, tally)
 
     def changed(self, agent: Agent) -> None:
         """Have the rows of an agent made anew: its state, or what is known of it, has changed."""
@@ -150,16 +148,15 @@ class Board:
     def advance(self, now: int, first: int) -> None:
         """Move on to `now` (Unix ms): what has left the windows leaves the sums."""
         self.now = now
-        for series, lost in self.lens.advance(now):
+        for series, tally, latencies in self.lens.advance(now):
             unit = self._by_series[series]
-            for tally in lost:
-                subtract(unit.window, tally)
+            unit.window -= tally
+            unit.latencies -= latencies
             unit.slot.sweep(self.lens)
             self.stale[unit.slot.group] = unit.slot
-        for series, lost in self._rates.advance(now):
+        for series, tally, _ in self._rates.advance(now):
             unit = self._by_series[series]
-            for tally in lost:
-                subtract(unit.rate, tally)
+            unit.rate -= tally
             self.stale[unit.slot.group] = unit.slot
         self._shift(now, first)
 

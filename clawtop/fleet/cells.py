@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from clawtop.fleet.ledger import fingerprint
-from clawtop.fleet.windows import Series
+from clawtop.fleet.series import Series
 from clawtop.model.events import Price, SessionState, State
 from clawtop.model.keys import Key
 

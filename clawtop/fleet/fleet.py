@@ -12,25 +12,21 @@ from clawtop.fleet.publish import Publisher
 from clawtop.fleet.store import Limits, Store
 from clawtop.fleet.tally import (
     ABORTS,
-    CALLS,
     COMPACTIONS,
-    COST,
     ERRORS,
     FAILED_TURNS,
     FALLBACKS,
-    LIST_COST,
-    LISTED,
     RESETS,
     RETRIES,
-    TOKENS,
     TOOL_CALLS,
     TOOL_ERRORS,
-    UNLOGGED,
-    UNLOGGED_TOKENS,
     UNMETERED,
+    call,
+    cost_alone,
     latency_bin,
+    one,
+    unlogged_call,
 )
-from clawtop.fleet.windows import LAST_MS
 from clawtop.model.events import (
     Aborted,
     Attempt,
@@ -57,7 +53,10 @@ _COUNTED_AS = {
     Resolution.FAILED: FAILED_TURNS,
 }
 
-_Deltas = list[tuple[int, int]]
+_LAST_MS = 253_402_300_799_999
+_ONE_ERROR = one(ERRORS)
+_BINS = [bytes((each,)) for each in range(256)]
+
 _Pending = tuple[Strand, int, int, Incident | None]
 
 
@@ -136,64 +135,59 @@ class Fleet:
         mark = fingerprint(kind, key.host, key.agent, name)
         return mark if self._ledger.add(mark) else None
 
-    def _count(self, strand: Strand, at: int, deltas: _Deltas) -> None:
-        if not 0 < at <= LAST_MS:
+    def _count(self, strand: Strand, at: int, tally: int, bins: bytes = b"") -> None:
+        if not 0 < at <= _LAST_MS:
             at = 0
         elif at < self._first or not self._first:
             self._first = at
         strand.touch(at)
-        strand.series.add(at, deltas, self._now)
+        strand.series.add(at, tally, bins, self._now)
         if self._board is not None:
-            self._board.add(strand, at, deltas)
+            self._board.add(strand, at, tally, bins)
 
     def _call(self, event: Call) -> None:
         mark = self._new("call", event.key, event.id)
         if mark is None:
             return
         strand = self._store.strand(event.key, event.provider, event.model)
-        at = event.at if 0 < event.at <= LAST_MS else 0
-        deltas: _Deltas = []
+        when = Moment(event.at if 0 < event.at <= _LAST_MS else 0, mark)
+        tally, bins = 0, b""
         if any(event.tokens):
-            self._spoke(strand, event, Moment(at, mark), deltas)
-        if event.cost:
-            deltas.append((COST, event.cost))
+            tally = self._spoke(strand, event, when)
+            if event.latency is not None and event.latency >= 0:
+                bins = _BINS[latency_bin(event.latency)]
+        elif event.cost:
+            tally = cost_alone(event.cost)
         if event.error is not None:
-            deltas.append((ERRORS, 1))
+            tally += _ONE_ERROR
             self._incident(event, "error", event.error, strand)
-        if deltas:
-            strand.latest = max(strand.latest, Moment(at, mark))
-        if strand.run is not None:
-            strand.tried = max(strand.tried, at)
-        self._count(strand, at, deltas)
+        if tally and when > strand.latest:
+            strand.latest = when
+        if strand.run is not None and when.at > strand.tried:
+            strand.tried = when.at
+        self._count(strand, event.at, tally, bins)
 
-    def _spoke(self, strand: Strand, event: Call, when: Moment, deltas: _Deltas) -> None:
+    def _spoke(self, strand: Strand, event: Call, when: Moment) -> int:
+        """Note the latest call; its tally."""
         tokens = event.tokens
-        deltas.append((CALLS, 1))
-        deltas.extend((counter, amount) for counter, amount in zip(TOKENS, tokens, strict=True) if amount)
-        if event.latency is not None and event.latency >= 0:
-            deltas.append((latency_bin(event.latency), 1))
-        if event.cost is None:
-            deltas.append((UNLOGGED, 1))
-            deltas.extend((counter, amount) for counter, amount in zip(UNLOGGED_TOKENS, tokens, strict=True) if amount)
-            if strand.cell.price is None:
-                self._list_price(event, when.at, deltas)
         strand.called = max(strand.called, when.at)
-        strand.context = max(strand.context, Context(when, tokens.context, event.window))
-        if event.window and strand.session is not None:
-            strand.session.window = max(strand.session.window, (when.at, event.window))
-
-    def _list_price(self, event: Call, at: int, deltas: _Deltas) -> None:
-        cost = self._prices.listed(event.provider, event.model, at, event.tokens)
-        if cost is not None:
-            deltas.append((LISTED, 1))
-            deltas.append((LIST_COST, cost))
+        if when > strand.context.when:
+            strand.context = Context(when, tokens.context, event.window)
+        session = strand.session
+        if event.window and session is not None and when.at >= session.window[0]:
+            session.window = max(session.window, (when.at, event.window))
+        if event.cost is not None:
+            return call(tokens, event.cost)
+        priced = strand.cell.price is not None
+        list_price = None if priced else self._prices.listed(event.provider, event.model, when.at, tokens)
+        return call(tokens, 0) + unlogged_call(tokens, list_price)
 
     def _attempt(self, event: Attempt) -> None:
         strand = self._store.strand(event.key, event.provider, event.model)
-        at = event.at if 0 < event.at <= LAST_MS else 0
+        at = event.at if 0 < event.at <= _LAST_MS else 0
         strand.tried = max(strand.tried, at)
         strand.latest = max(strand.latest, Moment(at, fingerprint(event.id)))
-        self._count(strand, at, [])
+        self._count(strand, at, 0)
 
     def _resolved(self, event: Resolved) -> None:
         mark = fingerprint("resolved", event.key.host, event.key.agent, event.id)
@@ -218,40 +212,40 @@ class Fleet:
             fell_back = event.how is Resolution.FALLBACK
             text = f"{model} -> {event.to or '?'}" if fell_back else f"{model}: nothing followed"
             incident = self._incident(event, "fallback" if fell_back else "failed turn", text, strand)
-        self._count(strand, event.at, [(counter, 1)])
+        self._count(strand, event.at, one(counter))
         return strand, event.at, counter, incident
 
     def _undo(self, strand: Strand, at: int, counter: int, incident: Incident | None) -> None:
         while strand.into is not None:
             strand = strand.into
-        self._count(strand, at, [(counter, -1)])
+        self._count(strand, at, -one(counter))
         if incident is not None:
             self._incidents.remove(incident)
 
     def _tool_call(self, event: ToolCall) -> None:
         if self._new("tool call", event.key, event.id) is not None:
             strand = self._store.strand(event.key, event.provider, event.model)
-            self._count(strand, event.at, [(TOOL_CALLS, 1)])
+            self._count(strand, event.at, one(TOOL_CALLS))
 
     def _tool_error(self, event: ToolError) -> None:
         if self._new("tool error", event.key, event.id) is not None:
-            self._count(self._store.strand(event.key), event.at, [(TOOL_ERRORS, 1)])
+            self._count(self._store.strand(event.key), event.at, one(TOOL_ERRORS))
 
     def _compaction(self, event: Compaction) -> None:
         if self._new("compaction", event.key, event.id) is not None:
             strand = self._store.strand(event.key)
             self._incident(event, "compaction", "context thrown away" if event.reset else "context compacted", strand)
-            self._count(strand, event.at, [(RESETS if event.reset else COMPACTIONS, 1)])
+            self._count(strand, event.at, one(RESETS if event.reset else COMPACTIONS))
 
     def _aborted(self, event: Aborted) -> None:
         if self._new("aborted", event.key, event.id) is not None:
             strand = self._store.strand(event.key)
             self._incident(event, "abort", "run cut off", strand)
-            self._count(strand, event.at, [(ABORTS, 1)])
+            self._count(strand, event.at, one(ABORTS))
 
     def _unmetered(self, event: Unmetered) -> None:
         if self._new("unmetered", event.key, event.id) is not None:
-            self._count(self._store.strand(event.key), event.at, [(UNMETERED, 1)])
+            self._count(self._store.strand(event.key), event.at, one(UNMETERED))
 
     def _incident(
         self, event: Call | Resolved | Compaction | Aborted, what: str, text: str, strand: Strand
@@ -264,7 +258,7 @@ class Fleet:
         strand = self._store.strand(event.key)
         strand.cell.agent.note(event)
         if self._board is not None:
-            self._board.add(strand, 0, [])
+            self._board.add(strand, 0, 0, b"")
             self._board.changed(strand.cell.agent)
 
     def _price_list(self, event: PriceList) -> None:

@@ -1,24 +1,30 @@
 """From sums to a row."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from clawtop.fleet.cells import Agent
-from clawtop.fleet.slots import MICRO, Part, Slot, Unit, label_of, priced
+from clawtop.fleet.cells import Agent, Cell
+from clawtop.fleet.slots import MICRO, Part, Slot, label_of, priced
 from clawtop.fleet.tally import (
-    CACHE_READ,
+    ABORTS,
     CACHE_WRITE,
     CALLS,
+    COMPACTIONS,
+    ERRORS,
+    FAILED_TURNS,
+    FALLBACKS,
     INPUT,
     LISTED,
-    OUTPUT,
+    RESETS,
+    RETRIES,
+    TOKENS,
+    TOOL_CALLS,
+    TOOL_ERRORS,
     UNLOGGED,
     UNMETERED,
-    Tally,
     latencies,
-    merge,
-    tokens_of,
+    unpacked,
 )
 from clawtop.model.events import State, Tokens
 from clawtop.model.snapshot import Basis, Counters, Grouping, Row
@@ -29,25 +35,30 @@ RATE_MINUTES = 5
 class Spend:
     """Counts and money added up over cells, each of which has its own price."""
 
-    __slots__ = ("cost", "priced_calls", "tally", "unpriced")
+    __slots__ = ("cost", "latencies", "priced_calls", "tally", "unpriced")
 
     def __init__(self) -> None:
-        self.tally: Tally = {}
+        self.tally = 0
+        self.latencies = 0
         self.cost = 0
         self.priced_calls = 0
         self.unpriced = 0
 
-    def add(self, unit: Unit, tally: Tally) -> int:
-        """Add what a cell counted; what that costs as far as it is known, in millionths of a micro-dollar."""
-        merge(self.tally, tally.items())
-        cost = priced(unit.cell, tally)
+    def add(self, cell: Cell, tally: int) -> tuple[int, int]:
+        """Add what a cell counted.
+
+        Returns what that costs as far as it is known, in millionths of a micro-dollar, and its tokens.
+        """
+        self.tally += tally
+        counters = unpacked(tally)
+        cost = priced(cell, counters)
         self.cost += cost
-        unlogged = tally.get(UNLOGGED, 0)
+        unlogged = counters[UNLOGGED]
         if unlogged:
-            known = tally.get(LISTED, 0) if unit.cell.price is None else unlogged
+            known = counters[LISTED] if cell.price is None else unlogged
             self.priced_calls += known
             self.unpriced += unlogged - known
-        return cost
+        return cost, counters[TOKENS]
 
     @property
     def micro_dollars(self) -> int:
@@ -64,21 +75,32 @@ def basis_of(calls: int, priced_calls: int, unpriced: int) -> Basis:
     return Basis.UNKNOWN if unpriced else Basis.LOGGED
 
 
-def counters_of(tally: Tally, unpriced: int) -> Counters:
-    """The counters of a tally."""
-    get = tally.get
-    return Counters(*[get(counter, 0) for counter in range(CALLS, UNMETERED + 1)], *[unpriced])
+def counters_of(counters: Sequence[int], unpriced: int) -> Counters:
+    """What a row shows of the counters of a tally."""
+    return Counters(
+        calls=counters[CALLS],
+        errors=counters[ERRORS],
+        retries=counters[RETRIES],
+        fallbacks=counters[FALLBACKS],
+        failed_turns=counters[FAILED_TURNS],
+        aborts=counters[ABORTS],
+        tool_calls=counters[TOOL_CALLS],
+        tool_errors=counters[TOOL_ERRORS],
+        compactions=counters[COMPACTIONS],
+        resets=counters[RESETS],
+        unmetered_runs=counters[UNMETERED],
+        unpriced_calls=unpriced,
+    )
 
 
-def tokens_in(tally: Tally) -> Tokens:
-    """The token buckets of a tally."""
-    get = tally.get
-    return Tokens(get(INPUT, 0), get(OUTPUT, 0), get(CACHE_READ, 0), get(CACHE_WRITE, 0))
+def tokens_of(counters: Sequence[int]) -> Tokens:
+    """The token buckets among the counters of a tally."""
+    return Tokens(*counters[INPUT : CACHE_WRITE + 1])
 
 
-def per_minute(tally: Tally) -> Tokens:
+def per_minute(counters: Sequence[int]) -> Tokens:
     """Whole tokens per minute by bucket, from what the rate's minutes counted."""
-    return Tokens(*[round(amount / RATE_MINUTES) for amount in tokens_in(tally)])
+    return Tokens(*[round(amount / RATE_MINUTES) for amount in tokens_of(counters)])
 
 
 class Shares:
@@ -116,12 +138,13 @@ class Sums:
         self.active: set[Agent] = set()
         for unit in slot.units.values():
             if unit.window:
-                cost, tokens = self.spend.add(unit, unit.window), tokens_of(unit.window)
+                cost, tokens = self.spend.add(unit.cell, unit.window)
+                self.spend.latencies += unit.latencies
                 self.active.add(unit.cell.agent)
                 self.projects.add(unit.cell.key.project, cost, tokens)
                 self.users.add(unit.cell.key.user, cost, tokens)
             if unit.rate:
-                self.rate.add(unit, unit.rate)
+                self.rate.add(unit.cell, unit.rate)
 
 
 def part_of(slot: Slot, grouping: Grouping, newest: int) -> Part:
@@ -136,6 +159,7 @@ def part_of(slot: Slot, grouping: Grouping, newest: int) -> Part:
     return Part(
         row=_row(slot, sums, grouping, newest, _Who(agents, running)) if shown else None,
         tally=sums.spend.tally,
+        latencies=sums.spend.latencies,
         priced_calls=sums.spend.priced_calls,
         rate=sums.rate.tally,
         rate_cost=sums.rate.cost,
@@ -151,9 +175,10 @@ class _Who(NamedTuple):
 
 
 def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> Row:
-    spend, rate = sums.spend, sums.rate
+    spend = sums.spend
+    counters, rates = unpacked(spend.tally), unpacked(sums.rate.tally)
     hosts = {agent.host for agent in slot.agents}
-    p50, p95 = latencies(spend.tally)
+    p50, p95 = latencies(spend.latencies)
     project = sums.projects.largest or slot.usual("project")
     return Row(
         group=slot.group,
@@ -164,15 +189,15 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
         user=sums.users.largest or slot.usual("user"),
         state=_state(slot, grouping, who),
         model=slot.model,
-        counters=counters_of(spend.tally, spend.unpriced),
-        tokens=tokens_in(spend.tally),
+        counters=counters_of(counters, spend.unpriced),
+        tokens=tokens_of(counters),
         cost=spend.micro_dollars,
-        basis=basis_of(spend.tally.get(CALLS, 0), spend.priced_calls, spend.unpriced),
+        basis=basis_of(counters[CALLS], spend.priced_calls, spend.unpriced),
         sessions=len(slot.sessions),
         runs=len(slot.runs) if slot.had_runs else None,
-        tokens_per_min=tokens_of(rate.tally) / RATE_MINUTES,
-        usd_per_hour=rate.cost * 60 / RATE_MINUTES / MICRO / MICRO,
-        calls_per_min=rate.tally.get(CALLS, 0) / RATE_MINUTES,
+        tokens_per_min=rates[TOKENS] / RATE_MINUTES,
+        usd_per_hour=sums.rate.cost * 60 / RATE_MINUTES / MICRO / MICRO,
+        calls_per_min=rates[CALLS] / RATE_MINUTES,
         context_pct=slot.context_pct,
         latency_p50=p50,
         latency_p95=p95,
@@ -183,7 +208,7 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
         agents_running=len(who.running),
         detail=_detail(slot, grouping, who.agents),
         blind=frozenset[str]().union(*(agent.blind for agent in who.agents)),
-        kinds_per_min=per_minute(rate.tally),
+        kinds_per_min=per_minute(rates),
     )
 
 

@@ -1,10 +1,10 @@
 """A row in the making: the shares of cells it adds up, and what does not add up from them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from clawtop.fleet.cells import Agent, Cell, Context, Moment, Strand
-from clawtop.fleet.tally import COST, LIST_COST, UNLOGGED, UNLOGGED_TOKENS, Tally
+from clawtop.fleet.tally import COST, LIST_COST, UNLOGGED, UNLOGGED_CACHE_WRITE, UNLOGGED_INPUT
 from clawtop.fleet.windows import SLICES, Lens
 from clawtop.model.snapshot import Grouping, Row
 
@@ -16,9 +16,10 @@ class Part(NamedTuple):
     """A finished row (None where there is nothing to show), and what a total needs besides."""
 
     row: Row | None
-    tally: Tally
+    tally: int
+    latencies: int
     priced_calls: int
-    rate: Tally
+    rate: int
     rate_cost: int
     agents: frozenset[Agent]
     running: frozenset[Agent]
@@ -26,15 +27,16 @@ class Part(NamedTuple):
 
 
 class Unit:
-    """One cell's share of a row: what it has in the window, and in the minutes that rates are taken over."""
+    """One cell's share of a row: its tally in the window, and in the minutes that rates are taken over."""
 
-    __slots__ = ("cell", "rate", "slot", "window")
+    __slots__ = ("cell", "latencies", "rate", "slot", "window")
 
     def __init__(self, cell: Cell, slot: "Slot") -> None:
         self.cell = cell
         self.slot = slot
-        self.window: Tally = {}
-        self.rate: Tally = {}
+        self.window = 0
+        self.latencies = 0
+        self.rate = 0
 
 
 class Slot:
@@ -113,18 +115,16 @@ class Slot:
         window = self.context.window or (session.window[1] if session else 0)
         return 100 * self.context.tokens / window if window > 0 else None
 
-    def count_sessions(self, present: Iterable[tuple[int, int]], lens: Lens) -> None:
-        """Count the sessions (mark, last call) that lie within the window."""
-        for mark, at in present:
-            if lens.holds(at) and at >= self.sessions.get(mark, 0):
-                self.sessions[mark] = at
+    def count_session(self, mark: int, called: int, lens: Lens) -> None:
+        """Count a session whose last call was then, if that lies within the window."""
+        if called >= self.sessions.get(mark, 0) and lens.holds(called):
+            self.sessions[mark] = called
 
-    def count_runs(self, present: Iterable[tuple[int, int]], lens: Lens) -> None:
-        """Count the runs (mark, last attempt) that lie within the window."""
-        for mark, at in present:
-            self.had_runs = True
-            if lens.holds(at) and at >= self.runs.get(mark, 0):
-                self.runs[mark] = at
+    def count_run(self, mark: int, tried: int, lens: Lens) -> None:
+        """Count a run whose last attempt was then, if that lies within the window."""
+        self.had_runs = True
+        if tried >= self.runs.get(mark, 0) and lens.holds(tried):
+            self.runs[mark] = tried
 
     def sweep(self, lens: Lens) -> None:
         """Drop the sessions and runs that have left the window."""
@@ -133,7 +133,7 @@ class Slot:
                 del present[mark]
 
     def add_tokens(self, number: int, tokens: int) -> None:
-        """Count tokens in a slice."""
+        """Count tokens in a slice of the window."""
         self.slices[number] = self.slices.get(number, 0) + tokens
 
     def spark(self, newest: int) -> tuple[int, ...]:
@@ -152,14 +152,15 @@ class Slot:
 _NOTHING = (0,) * SLICES
 
 
-def priced(cell: Cell, tally: Mapping[int, int]) -> int:
-    """What the tally costs as far as it is known, in millionths of a micro-dollar."""
-    cost = tally.get(COST, 0) * MICRO
-    if UNLOGGED not in tally:
+def priced(cell: Cell, counters: Sequence[int]) -> int:
+    """What the counters of a tally cost as far as it is known, in millionths of a micro-dollar."""
+    cost = counters[COST] * MICRO
+    if not counters[UNLOGGED]:
         return cost
     if cell.price is None:
-        return cost + tally.get(LIST_COST, 0) * MICRO
-    return cost + sum(tally.get(each, 0) * price for each, price in zip(UNLOGGED_TOKENS, cell.price, strict=True))
+        return cost + counters[LIST_COST] * MICRO
+    tokens = counters[UNLOGGED_INPUT : UNLOGGED_CACHE_WRITE + 1]
+    return cost + sum([amount * price for amount, price in zip(tokens, cell.price, strict=True)])
 
 
 _FIELDS = {

@@ -1,86 +1,128 @@
-"""What is added up: a tally maps counter numbers and latency bins to amounts, and tallies add.
+"""What is added up: all counters of a tally stand side by side in one integer, so adding tallies is one addition.
 
-A tally holds no zeros, so an empty one says that nothing happened.
+A counter has 64 bits; the ones that most calls need come first, which keeps the integers short. Latencies are
+counted in log-scale bins: one byte each where they are kept bucket by bucket, one integer of 32 bits a bin where
+they are added up.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+import struct
+from bisect import bisect_left
+from collections import Counter
+from itertools import accumulate
 
-Tally = dict[int, int]
-Deltas = Iterable[tuple[int, int]]
+from clawtop.model.events import Tokens
 
-(
+COUNTERS = (
     CALLS,
+    TOKENS,
+    INPUT,
+    OUTPUT,
+    CACHE_READ,
+    CACHE_WRITE,
+    COST,
+    TOOL_CALLS,
+    TOOL_ERRORS,
     ERRORS,
     RETRIES,
     FALLBACKS,
     FAILED_TURNS,
+    UNLOGGED,
+    UNLOGGED_INPUT,
+    UNLOGGED_OUTPUT,
+    UNLOGGED_CACHE_READ,
+    UNLOGGED_CACHE_WRITE,
+    LISTED,
+    LIST_COST,
     ABORTS,
-    TOOL_CALLS,
-    TOOL_ERRORS,
     COMPACTIONS,
     RESETS,
     UNMETERED,
-) = range(11)
-INPUT, OUTPUT, CACHE_READ, CACHE_WRITE = TOKENS = range(11, 15)
-COST = 15
-"""Micro-dollars that sources logged."""
-UNLOGGED = 16
-"""Calls whose cost no source logged; their tokens stand under UNLOGGED_TOKENS as well, to be priced later."""
-UNLOGGED_TOKENS = range(17, 21)
-LISTED, LIST_COST = 21, 22
-"""Unlogged calls that have a list price, and what that comes to in micro-dollars."""
+) = range(24)
+"""COST is what sources logged, in micro-dollars. UNLOGGED calls have no logged cost: their tokens stand in the
+UNLOGGED ones as well, to be priced later; LISTED of them have a list price, which comes to LIST_COST micro-dollars.
+"""
 
-_LATENCY = 32
+_BITS = 64
+_MASK = (1 << _BITS) - 1
+_MOST = 1 << 46
+"""What a value is cut to that no source can mean."""
+_LANES = struct.Struct(f"<{len(COUNTERS)}Q8x")
+_CALL, _UNLOGGED_CALL = struct.Struct("<7Q"), struct.Struct("<7Q")
+"""CALLS to COST, and UNLOGGED to LIST_COST."""
+
+
+SPEND = (1 << (_BITS * (COST + 1))) - 1
+"""Covers the counters that mean tokens or money."""
+
+
+def cost_alone(cost: int) -> int:
+    """The tally of a failed attempt that was charged for, in micro-dollars."""
+    return min(max(cost, 0), _MOST) << (_BITS * COST)
+
+
+def call(tokens: Tokens, cost: int) -> int:
+    """The tally of one call, with what it logged as its cost in micro-dollars."""
+    try:
+        packed = _CALL.pack(1, tokens[0] + tokens[1] + tokens[2] + tokens[3], *tokens, cost)
+    except struct.error:
+        packed = _CALL.pack(1, *(min(max(each, 0), _MOST) for each in (sum(tokens), *tokens, cost)))
+    return int.from_bytes(packed, "little")
+
+
+def unlogged_call(tokens: Tokens, list_price: int | None) -> int:
+    """What to add to a call whose cost no source logged; its list price is in micro-dollars, None for unknown."""
+    priced = (0, 0) if list_price is None else (1, list_price)
+    try:
+        packed = _UNLOGGED_CALL.pack(1, *tokens, *priced)
+    except struct.error:
+        packed = _UNLOGGED_CALL.pack(1, *(min(max(each, 0), _MOST) for each in (*tokens, *priced)))
+    return int.from_bytes(packed, "little") << (_BITS * UNLOGGED)
+
+
+def one(counter: int) -> int:
+    """A tally that counts 1."""
+    return 1 << (_BITS * counter)
+
+
+def counted(tally: int, counter: int) -> int:
+    """One counter of a tally."""
+    return tally >> (_BITS * counter) & _MASK
+
+
+def unpacked(tally: int) -> tuple[int, ...]:
+    """All counters of a tally."""
+    return _LANES.unpack(tally.to_bytes(_LANES.size, "little"))
+
+
 _LOG_RATIO = math.log(1.08)
 _MAX_LATENCY = 86_400_000
-
-
-def merge(into: Tally, deltas: Deltas) -> None:
-    """Add the deltas to a tally."""
-    for counter, amount in deltas:
-        value = into.get(counter, 0) + amount
-        if value:
-            into[counter] = value
-        else:
-            into.pop(counter, None)
-
-
-def subtract(into: Tally, tally: Mapping[int, int]) -> None:
-    """Take a tally out of another."""
-    merge(into, [(counter, -amount) for counter, amount in tally.items()])
-
-
-def tokens_of(tally: Mapping[int, int]) -> int:
-    """All tokens of a tally."""
-    get = tally.get
-    return get(INPUT, 0) + get(OUTPUT, 0) + get(CACHE_READ, 0) + get(CACHE_WRITE, 0)
+_BIN_BITS = 32
 
 
 def latency_bin(milliseconds: int) -> int:
-    """The counter of that latency: bins grow by 8 %, so a bin's middle is within 4 % of what fell into it."""
+    """The bin of a latency, 0 to 240: bins grow by 8 %, so a bin's middle is within 4 % of what fell into it."""
     if milliseconds <= 0:
-        return _LATENCY
-    return _LATENCY + 1 + round(math.log(min(milliseconds, _MAX_LATENCY)) / _LOG_RATIO)
+        return 0
+    return 1 + round(math.log(min(milliseconds, _MAX_LATENCY)) / _LOG_RATIO)
 
 
-def _milliseconds(counter: int) -> int:
-    return 0 if counter == _LATENCY else round(math.exp((counter - _LATENCY - 1) * _LOG_RATIO))
+def histogram(bins: bytes) -> int:
+    """The bins added up."""
+    if len(bins) <= 8:  # the usual case, where counting them first takes longer
+        return sum([1 << (_BIN_BITS * each) for each in bins])
+    return sum([count << (_BIN_BITS * each) for each, count in Counter(bins).items()])
 
 
-def latencies(tally: Mapping[int, int]) -> tuple[int | None, int | None]:
-    """p50 and p95 in milliseconds (nearest rank), None and None where no latency is known."""
-    bins = sorted(counter for counter in tally if counter >= _LATENCY)
-    count = sum(tally[counter] for counter in bins)
-    if not count:
+def latencies(added: int) -> tuple[int | None, int | None]:
+    """p50 and p95 of a histogram in milliseconds (nearest rank), None and None where it is empty."""
+    if not added:
         return None, None
-    return _at_rank(tally, bins, -(-count // 2)), _at_rank(tally, bins, -(-count * 19 // 20))
+    size = -(-added.bit_length() // _BIN_BITS)
+    upto = list(accumulate(struct.unpack(f"<{size}I", added.to_bytes(size * _BIN_BITS // 8, "little"))))
+    half, most = -(-upto[-1] // 2), -(-upto[-1] * 19 // 20)
+    return _milliseconds(bisect_left(upto, half)), _milliseconds(bisect_left(upto, most))
 
 
-def _at_rank(tally: Mapping[int, int], bins: list[int], rank: int) -> int:
-    reached = 0
-    for counter in bins:
-        reached += tally[counter]
-        if reached >= rank:
-            return _milliseconds(counter)
-    return _milliseconds(bins[-1])
+def _milliseconds(bin_: int) -> int:
+    return 0 if bin_ == 0 else round(math.exp((bin_ - 1) * _LOG_RATIO))

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from clawtop.fleet.cells import Agent
-from clawtop.fleet.rows import RATE_MINUTES, basis_of, counters_of, per_minute, tokens_in
+from clawtop.fleet.rows import RATE_MINUTES, basis_of, counters_of, per_minute, tokens_of
 from clawtop.fleet.slots import MICRO, Part, Slot
-from clawtop.fleet.tally import CALLS, Tally, latencies, merge, subtract, tokens_of
+from clawtop.fleet.tally import CALLS, TOKENS, latencies, unpacked
 from clawtop.fleet.windows import SLICES
 from clawtop.model.events import State
 from clawtop.model.snapshot import Grouping, Row
@@ -15,8 +15,9 @@ class Total:
     """What the rows that pass add up to. Sessions and runs are counted once, however many rows they are in."""
 
     def __init__(self) -> None:
-        self._tally: Tally = {}
-        self._rate: Tally = {}
+        self._tally = 0
+        self._latencies = 0
+        self._rate = 0
         self._rate_cost = 0
         self._cost = 0
         self._priced_calls = 0
@@ -25,17 +26,16 @@ class Total:
 
     def add(self, part: Part) -> None:
         """Take a row in."""
-        merge(self._tally, part.tally.items())
-        merge(self._rate, part.rate.items())
         self._amounts(part, 1)
 
     def remove(self, part: Part) -> None:
         """Take a row out again."""
-        subtract(self._tally, part.tally)
-        subtract(self._rate, part.rate)
         self._amounts(part, -1)
 
     def _amounts(self, part: Part, sign: int) -> None:
+        self._tally += sign * part.tally
+        self._latencies += sign * part.latencies
+        self._rate += sign * part.rate
         self._rate_cost += sign * part.rate_cost
         self._priced_calls += sign * part.priced_calls
         if part.row is None:
@@ -56,7 +56,8 @@ class Total:
             running = frozenset(agent for agent in agents if agent.running)
         latest = max((slot for slot in slots), key=lambda slot: (slot.latest, slot.group), default=None)
         spoke = max((slot for slot in slots), key=lambda slot: (slot.context, slot.group), default=None)
-        p50, p95 = latencies(self._tally)
+        p50, p95 = latencies(self._latencies)
+        counters, rates = unpacked(self._tally), unpacked(self._rate)
         hosts = {agent.host for agent in agents}
         return Row(
             group=(),
@@ -67,15 +68,15 @@ class Total:
             user=None,
             state=_state(agents, running),
             model=None if latest is None else latest.model,
-            counters=counters_of(self._tally, self._unpriced),
-            tokens=tokens_in(self._tally),
+            counters=counters_of(counters, self._unpriced),
+            tokens=tokens_of(counters),
             cost=self._cost,
-            basis=basis_of(self._tally.get(CALLS, 0), self._priced_calls, self._unpriced),
+            basis=basis_of(counters[CALLS], self._priced_calls, self._unpriced),
             sessions=_distinct((slot.sessions for slot in slots), grouping),
             runs=_distinct((slot.runs for slot in slots), grouping) if any(slot.had_runs for slot in slots) else None,
-            tokens_per_min=tokens_of(self._rate) / RATE_MINUTES,
+            tokens_per_min=rates[TOKENS] / RATE_MINUTES,
             usd_per_hour=self._rate_cost * 60 / RATE_MINUTES / MICRO / MICRO,
-            calls_per_min=self._rate.get(CALLS, 0) / RATE_MINUTES,
+            calls_per_min=rates[CALLS] / RATE_MINUTES,
             context_pct=None if spoke is None else spoke.context_pct,
             latency_p50=p50,
             latency_p95=p95,
@@ -86,7 +87,7 @@ class Total:
             agents_running=len(running),
             detail=max((agent.detail for agent in agents if agent.detail is not None), default=(0, None))[1],
             blind=frozenset[str]().union(*(agent.blind for agent in agents)),
-            kinds_per_min=per_minute(self._rate),
+            kinds_per_min=per_minute(rates),
         )
 
 
