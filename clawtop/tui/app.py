@@ -5,6 +5,7 @@ import os
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,9 +80,8 @@ class ClawtopApp(App[int]):
     def hints(self) -> tuple[tuple[str, str], ...]:
         """The keys of the last line."""
         if self._hints is None:
-            shown = [str(binding.id) for binding in (*keys.APP, *keys.FLEET) if binding.show]
             known = {each.name: each for each in self.commands()}
-            self._hints = tuple((known[name].keys[0], known[name].short) for name in shown)
+            self._hints = tuple((known[name].keys[0], known[name].short) for name in keys.HINTS)
         return self._hints
 
     @property
@@ -121,9 +121,9 @@ class ClawtopApp(App[int]):
             self._in_screen(self._take)
 
     def _in_screen(self, callback: Callable[..., None], *args: object) -> None:
-        if self._loop_of_screen is None or self._loop_of_screen.is_closed():
-            return
-        self._loop_of_screen.call_soon_threadsafe(callback, *args, context=self._context_of_screen)
+        if self._loop_of_screen is not None:
+            with suppress(RuntimeError):  # the screen has just closed, and nobody is left to tell
+                self._loop_of_screen.call_soon_threadsafe(callback, *args, context=self._context_of_screen)
 
     def _take(self) -> None:
         self._woken = False

@@ -12,26 +12,32 @@ MOVE = Binding.Group("Move")
 CHOOSE = Binding.Group("What is shown")
 MARK = Binding.Group("Mark and hold still")
 MORE = Binding.Group("Pages")
+GROUPS = (MOVE, CHOOSE, MARK, MORE)
+"""The headings of the help page, in their order."""
+
+HINTS = ("help", "detail", "filter", "project", "group", "sort", "window", "quit")
+"""What the last line says first."""
 
 
 def _key(  # noqa: PLR0913, PLR0917
-    keys: str, action: str, short: str, tooltip: str, name: str, group: Binding.Group, *, show: bool = False
+    keys: str, action: str, short: str, tooltip: str, name: str, group: Binding.Group
 ) -> Binding:
-    return Binding(keys, action, short, tooltip=tooltip, id=name, group=group, show=show)
+    return Binding(keys, action, short, tooltip=tooltip, id=name, group=group, show=False)
 
 
 FLEET: tuple[Binding, ...] = (
+    _key("enter", "detail", "detail", "Open this row: its sessions, runs and errors", "detail", MORE),
     _key("up", "move(-1)", "up", "Go up", "cursor.up", MOVE),
     _key("down", "move(1)", "down", "Go down", "cursor.down", MOVE),
     _key("pageup", "page(-1)", "page up", "Go up one screen", "cursor.page_up", MOVE),
     _key("pagedown", "page(1)", "page down", "Go down one screen", "cursor.page_down", MOVE),
     _key("home", "home", "first", "Go to the first row", "cursor.first", MOVE),
     _key("end", "end", "last", "Go to the last row", "cursor.last", MOVE),
-    _key("slash,f3,f4,backslash", "filter", "filter", "Show only rows that pass a filter", "filter", CHOOSE, show=True),
-    _key("p", "projects", "project", "Choose one project, or all of them", "project", CHOOSE, show=True),
-    _key("g", "group", "group", "Choose what a row stands for", "group", CHOOSE, show=True),
-    _key("s,f6", "sort", "sort", "Choose the column that sorts", "sort", CHOOSE, show=True),
-    _key("w", "window(1)", "window", "Count further back", "window", CHOOSE, show=True),
+    _key("slash,f3,f4,backslash", "filter", "filter", "Show only rows that pass a filter", "filter", CHOOSE),
+    _key("p", "projects", "project", "Choose one project, or all of them", "project", CHOOSE),
+    _key("g", "group", "group", "Choose what a row stands for", "group", CHOOSE),
+    _key("s,f6", "sort", "sort", "Choose the column that sorts", "sort", CHOOSE),
+    _key("w", "window(1)", "window", "Count further back", "window", CHOOSE),
     _key("W", "window(-1)", "shorter window", "Count less far back", "window.shorter", CHOOSE),
     _key("less_than_sign", "sort_by(-1)", "sort left", "Sort by the column to the left", "sort.left", CHOOSE),
     _key("greater_than_sign", "sort_by(1)", "sort right", "Sort by the column to the right", "sort.right", CHOOSE),
@@ -41,20 +47,19 @@ FLEET: tuple[Binding, ...] = (
     _key("U", "untag", "untag", "Take all tags away", "tag.none", MARK),
     _key("F", "follow", "follow", "Keep the selected row in sight", "follow", MARK),
     _key("Z", "freeze", "freeze", "Stop the display, not the counting", "freeze", MARK),
-    _key("enter", "detail", "detail", "Open this row: its sessions, runs and errors", "detail", MORE, show=True),
     _key("o", "sources", "sources", "Where the figures come from", "sources", MORE),
     _key("d", "demo", "demo", "Start the demo, where nothing was found", "demo", MORE),
 )
 
 APP: tuple[Binding, ...] = (
-    _key("question_mark,f1,h", "keys", "help", "This page", "help", MORE, show=True),
+    _key("question_mark,f1,h", "keys", "help", "This page", "help", MORE),
     _key("ctrl+p", "command_palette", "palette", "Find a command by its name", "palette", MORE),
     _key("S", "save_picture", "screenshot", "Save what is on the screen as an SVG file", "screenshot", MORE),
-    _key("q,f10", "leave", "quit", "Leave clawtop", "quit", MORE, show=True),
+    _key("q,f10", "leave", "quit", "Leave clawtop", "quit", MORE),
 )
 
 PAGE: tuple[Binding, ...] = (
-    _key("escape,q,backspace", "back", "back", "Go back", "page.back", MORE, show=True),
+    _key("escape,q,backspace", "back", "back", "Go back", "page.back", MORE),
     _key("up", "scroll(-1)", "up", "Scroll up", "page.up", MOVE),
     _key("down", "scroll(1)", "down", "Scroll down", "page.down", MOVE),
     _key("pageup", "scroll_page(-1)", "page up", "Scroll up one screen", "page.page_up", MOVE),
@@ -133,7 +138,7 @@ def shown(key: str, *, ascii_only: bool) -> str:
 
 
 def commands(bindings: Sequence[Binding], *, ascii_only: bool) -> tuple[Command, ...]:
-    """The bindings (as they are mapped now), one command for each id, in their order."""
+    """The bindings (as they are mapped now), one command for each id, by heading."""
     keys: dict[str, list[str]] = {}
     first: dict[str, Binding] = {}
     for binding in bindings:
@@ -141,7 +146,7 @@ def commands(bindings: Sequence[Binding], *, ascii_only: bool) -> tuple[Command,
             continue
         first.setdefault(binding.id, binding)
         keys.setdefault(binding.id, []).append(shown(binding.key, ascii_only=ascii_only))
-    return tuple(
+    found = (
         Command(
             name,
             tuple(dict.fromkeys(keys[name])),
@@ -152,3 +157,5 @@ def commands(bindings: Sequence[Binding], *, ascii_only: bool) -> tuple[Command,
         )
         for name, binding in first.items()
     )
+    order = [group.description for group in GROUPS]
+    return tuple(sorted(found, key=lambda command: order.index(command.group)))

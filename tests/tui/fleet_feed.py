@@ -204,6 +204,11 @@ class FleetFeed:
         self._curve = [*self._curve[1:], int(2e4 * (1 + self._dice.random() * 3))]
         self.publish()
 
+    def ticks(self, count: int) -> None:
+        """Tick so many times."""
+        for _ in range(count):
+            self.tick()
+
     def shuffle(self, dice: Random) -> None:
         """Give every agent another rate, so that all change places, and publish."""
         self.at += self.step

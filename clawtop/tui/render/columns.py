@@ -55,9 +55,9 @@ COLUMNS: tuple[Column, ...] = (
     _word("user", "who it worked for", 8, cells.user, Grouping.USER),
     Column("agents", "agents", "running agents of all", 7, cells.agents, "agents", but=_ONE),
     _figure("context", "ctx", "how full the context of its latest session is", 4, cells.context),
-    _figure("input", "in", "input tokens, without what came from the cache", 5, cells.tokens_in),
-    _figure("output", "out", "output tokens", 5, cells.tokens_out),
-    Column("cache", "cache", "the cache's share of what the models read", 5, cells.cache),
+    _figure("input", "in", "input tokens, without what came from the cache", 6, cells.tokens_in),
+    _figure("output", "out", "output tokens", 6, cells.tokens_out),
+    Column("cache", "cache", "the cache's share of what the models read", 6, cells.cache),
     _figure("calls", "calls", "answers of a model", 6, cells.counter("calls")),
     _figure("retries", "retry", "failed attempts tried again on the same model", 6, cells.counter("retries", "warm")),
     _figure(
@@ -76,8 +76,8 @@ GUTTER = 2
 _PLAN = (
     ("state", 6), ("name", 12), ("usd_per_hour", 7), ("cost", 9), ("share", 5), ("tokens_per_min", 6), ("trend", 8),
     ("errors", 4), ("last_at", 4), ("agents", 7), ("context", 4), ("name", 18), ("model", 17), ("state", 10),
-    ("retries", 6), ("project", 12), ("fallbacks", 6), ("calls", 6), ("name", 22), ("cache", 5), ("output", 5),
-    ("input", 5), ("tool_calls", 6), ("latency", 5), ("project", 16), ("trend", 12), ("sessions", 5), ("name", 28),
+    ("retries", 6), ("project", 12), ("fallbacks", 6), ("calls", 6), ("name", 22), ("cache", 6), ("output", 6),
+    ("input", 6), ("tool_calls", 6), ("latency", 5), ("project", 16), ("trend", 12), ("sessions", 5), ("name", 28),
     ("user", 8), ("share", 8), ("model", 30), ("trend", 24), ("name", 40), ("trend", 60),
 )  # fmt: skip
 """What room is used for, the most important first: a column is there from its first step on, then gets wider."""

@@ -39,6 +39,12 @@ def status(view: View, in_sight: tuple[int, int], count: int, hidden: int, glyph
     return tuple(out)
 
 
+def away(label: str, number: int, glyphs: Glyphs) -> Line:
+    """Where the cursor is when it is out of sight."""
+    name = printable(label, 20, ascii_only=glyphs.ascii_only)
+    return (Span("cursor on ", "muted"), Span(name, "accent"), Span(f", row {number + 1}  ", "muted"))
+
+
 def foot(keys: Sequence[tuple[str, str]], state: Line, cells: int) -> Line:
     """The whole line; the state goes first where both do not fit."""
     room = cells - width(state)

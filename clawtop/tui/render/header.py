@@ -10,7 +10,7 @@ from clawtop.tui.render.digits import big
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.graph import area, bar
 from clawtop.tui.render.line import EMPTY, Line, Span, ends, fit, width
-from clawtop.tui.render.plain import cut, printable
+from clawtop.tui.render.plain import printable
 from clawtop.units import dollars, money, si, size
 
 COMPACT, TALL = 2, 6
@@ -80,7 +80,7 @@ def _compact(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> t
     if width(left) + width(agents) + width(marks) <= columns:
         left += agents
     values, peak = _curve(snapshot)
-    label = f" {peak} " if columns >= 100 else " 15m "
+    label = "" if not any(values) else f" {peak} " if columns >= 100 else " 15m "
     room = columns - width(left) - width(marks) - len(label) - 2
     chart = (Span("  "), Span(area(values, room, 1, glyphs)[0], "spark"), Span(label, "muted")) if room >= 6 else ()
     first = ends((*left, *chart), marks, columns)
@@ -216,13 +216,12 @@ def _tall(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tupl
             Span(chart[index], f"chart-{index}"),
         )
         out.append(fit(line, columns))
-    label = (Span(f"  {peak} "),)
     left: Line = (Span(" "), *marks, Span(" " if marks else ""))
     below = (
         progress(snapshot, columns - width(left), glyphs) if snapshot.reading else source_line(snapshot.sources, glyphs)
     )
-    right_part = (Span(cut(label[0].text, columns), "muted"),)
-    out.append(ends((*left, *below), right_part, columns, glyphs.ellipsis))
+    label = Span(f"  {peak} " if any(values) else "", "muted")
+    out.append(ends((*left, *below), (label,), columns, glyphs.ellipsis))
     return tuple(out)
 
 

@@ -109,7 +109,11 @@ class FleetScreen(Screen[None]):
         marks = [Span(f"{len(self.table.tagged)} tagged  ", "accent")] if self.table.tagged else []
         if self.table.follow:
             marks.append(Span("following  ", "accent"))
-        self._foot.show((foot.foot(self._desk.hints, (*marks, *state), self.app.size.width),))
+        row, number = self.table.selected, self.table.strayed
+        if row is not None and number is not None:
+            marks.extend(foot.away(row.label, number, self._glyphs))
+        hints = (("Enter", "keep"), ("Esc", "take back")) if self.filter_line.is_open else self._desk.hints
+        self._foot.show((foot.foot(hints, (*marks, *state), self.app.size.width),))
 
     def on_fleet_table_moved(self) -> None:
         """The last line says which rows are in sight."""
@@ -170,6 +174,7 @@ class FleetScreen(Screen[None]):
         """Type a filter."""
         self._before = self.view.filter
         self.filter_line.open(self.view.filter.text)
+        self._paint_foot()
 
     def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
         """Filter while one types."""
@@ -179,6 +184,7 @@ class FleetScreen(Screen[None]):
         """Keep the filter, or go back to the one before."""
         if not event.kept:
             self._show(replace(self.view, filter=self._before))
+        self._paint_foot()
 
     def action_detail(self) -> None:
         """Open the page of the row under the cursor."""

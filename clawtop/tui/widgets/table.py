@@ -93,6 +93,13 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         return aimed({row.group: row for row in self._rows}, self.cursor, sorted(self.tagged))
 
     @property
+    def strayed(self) -> int | None:
+        """The number of the cursor's row where that is out of sight."""
+        at = None if self.cursor is None else self._at.get(self.cursor)
+        top, behind = self.in_sight
+        return None if at is None or top <= at < behind else at
+
+    @property
     def in_sight(self) -> tuple[int, int]:
         """The numbers of the first row on the screen and of the one behind the last."""
         top = self.scroll_offset.y
@@ -129,7 +136,7 @@ class FleetTable(Painted, ScrollView, can_focus=False):
             self.cursor = self._rows[0].group
 
     def _resize(self, snapshot: Snapshot) -> None:
-        places = layout(self.size.width, snapshot.view.group_by, self.hidden)
+        places = layout(self.app.size.width, snapshot.view.group_by, self.hidden)
         if places != self.places:
             self.places = places
             self._forget()
