@@ -1,11 +1,11 @@
 """The sums behind one view, kept up to date event by event, and bucket by bucket as time passes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from clawtop.fleet.cells import NEVER, Agent, Cell, Strand
 from clawtop.fleet.series import Series
 from clawtop.fleet.slots import MICRO, Group, Slot, Unit, group_of, priced
-from clawtop.fleet.tally import SPEND, TOKENS, counted, histogram, unpacked
+from clawtop.fleet.tally import COST, HISTOGRAMS, SPEND, TOKENS, UNLOGGED, counted, unpacked
 from clawtop.fleet.windows import Axis, Lens
 from clawtop.model.snapshot import View, Window
 
@@ -27,11 +27,15 @@ class Recent:
     def add(self, cell: Cell, at: int, tally: int) -> None:
         """Take in what a cell spent at that moment (Unix ms)."""
         number = at // _RECENT_MS
-        if number > self._newest - _RECENT_SLICES:
+        if number <= self._newest - _RECENT_SLICES:
+            return
+        values = self._slices.get(number)
+        if values is None:
+            values = self._slices[number] = [0, 0]
+        values[0] += tally
+        if counted(tally, UNLOGGED):
             counters = unpacked(tally)
-            values = self._slices.setdefault(number, [0, 0])
-            values[0] += counters[TOKENS]
-            values[1] += priced(cell, counters)
+            values[1] += priced(cell, counters) - counters[COST] * MICRO
 
     def up_to(self, now: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens and micro-dollars of each slice, oldest first; what lies beyond `now` is in the last."""
@@ -40,10 +44,10 @@ class Recent:
         for number in [number for number in self._slices if number < oldest]:
             del self._slices[number]
         tokens, costs = [0] * _RECENT_SLICES, [0] * _RECENT_SLICES
-        for number, (each, cost) in self._slices.items():
+        for number, (tally, unlogged) in self._slices.items():
             place = min(number - oldest, _RECENT_SLICES - 1)
-            tokens[place] += each
-            costs[place] += cost
+            tokens[place] += counted(tally, TOKENS)
+            costs[place] += counted(tally, COST) * MICRO + unlogged
         return tuple(tokens), tuple((cost + MICRO // 2) // MICRO for cost in costs)
 
 
@@ -73,9 +77,9 @@ class Board:
         return self._newest
 
     @property
-    def agents(self) -> Iterable[Agent]:
+    def agents(self) -> Collection[Agent]:
         """All agents within the scope."""
-        return self._by_agent
+        return self._by_agent.keys()
 
     def serves(self, view: View, now: int) -> bool:
         """Whether its sums are those of a view at that moment."""
@@ -127,12 +131,13 @@ class Board:
         if lens.added(strand.series, at):
             unit.window += tally
             if bins:
-                unit.latencies += histogram(bins)
+                unit.latencies += HISTOGRAMS[bins[0]]
         if at:
             if self._rates.added(strand.series, at):
                 unit.rate += tally
             if tally & SPEND:
-                slot.add_tokens(self.axis.slice_of(at // 1000), counted(tally, TOKENS))
+                number = self.axis.slice_of(at // 1000)
+                slot.slices[number] = slot.slices.get(number, 0) + counted(tally, TOKENS)
                 self.recent.add(unit.cell, at, tally)
         if strand.session is not None and strand.called > slot.sessions.get(strand.session.mark, NEVER):
             slot.count_session(strand.session.mark, strand.called, lens)

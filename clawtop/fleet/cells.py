@@ -113,25 +113,17 @@ class Session:
             self.name = name
 
 
-class Moment(NamedTuple):
-    """When an attempt was; the hash of its id makes the latest the same one whatever the order of arrival."""
-
-    at: int = NEVER
-    mark: int = 0
-
-
-class Context(NamedTuple):
-    """How many tokens a call had before the model, of how many that fit (None: not logged)."""
-
-    when: Moment = Moment()
-    tokens: int = 0
-    window: int | None = None
+Moment = tuple[int, int]
+"""When an attempt was, and the hash of its id, which makes the latest the same one in whatever order they arrive."""
+NO_MOMENT: Moment = (NEVER, 0)
 
 
 class Strand:
     """What one run of one session spent in one cell: the unit of storage.
 
-    `called` and `tried` are when it last had a call and an attempt (Unix ms, 0 unknown, NEVER).
+    `called` and `tried` are when it last had a call and an attempt (Unix ms, 0 unknown, NEVER); `latest` is
+    its latest attempt, `spoke` its latest call, of which `context` says how many tokens stood before the model
+    and how many would have fitted (None: not logged).
     """
 
     __slots__ = (
@@ -147,6 +139,7 @@ class Strand:
         "run_mark",
         "series",
         "session",
+        "spoke",
         "tried",
     )
 
@@ -161,8 +154,9 @@ class Strand:
         self.last = 0
         self.called = NEVER
         self.tried = NEVER
-        self.latest = Moment()
-        self.context = Context()
+        self.latest = NO_MOMENT
+        self.spoke = NO_MOMENT
+        self.context: tuple[int, int | None] = (0, None)
         self.past: Past | None = None
         self.into: Strand | None = None
 
@@ -194,7 +188,8 @@ class Strand:
         self.touch(other.first)
         self.touch(other.last)
         self.latest = max(self.latest, other.latest)
-        self.context = max(self.context, other.context)
+        if other.spoke > self.spoke:
+            self.spoke, self.context = other.spoke, other.context
         mine = self.session.mark if self.session else None
         past = self.past = self.past or Past()
         for mark, at in other.sessions:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from clawtop.fleet.board import Board
-from clawtop.fleet.cells import Context, Moment, Strand
+from clawtop.fleet.cells import Moment, Strand
 from clawtop.fleet.incidents import Incidents
 from clawtop.fleet.ledger import Ledger, fingerprint
 from clawtop.fleet.prices import PriceBook
@@ -12,6 +12,7 @@ from clawtop.fleet.publish import Publisher
 from clawtop.fleet.store import Limits, Store
 from clawtop.fleet.tally import (
     ABORTS,
+    BINS,
     COMPACTIONS,
     ERRORS,
     FAILED_TURNS,
@@ -55,7 +56,6 @@ _COUNTED_AS = {
 
 _LAST_MS = 253_402_300_799_999
 _ONE_ERROR = one(ERRORS)
-_BINS = [bytes((each,)) for each in range(256)]
 
 _Pending = tuple[Strand, int, int, Incident | None]
 
@@ -150,12 +150,12 @@ class Fleet:
         if mark is None:
             return
         strand = self._store.strand(event.key, event.provider, event.model)
-        when = Moment(event.at if 0 < event.at <= _LAST_MS else 0, mark)
+        when = (event.at if 0 < event.at <= _LAST_MS else 0, mark)
         tally, bins = 0, b""
         if any(event.tokens):
             tally = self._spoke(strand, event, when)
             if event.latency is not None and event.latency >= 0:
-                bins = _BINS[latency_bin(event.latency)]
+                bins = BINS[latency_bin(event.latency)]
         elif event.cost:
             tally = cost_alone(event.cost)
         if event.error is not None:
@@ -163,30 +163,30 @@ class Fleet:
             self._incident(event, "error", event.error, strand)
         if tally and when > strand.latest:
             strand.latest = when
-        if strand.run is not None and when.at > strand.tried:
-            strand.tried = when.at
+        if strand.run is not None and when[0] > strand.tried:
+            strand.tried = when[0]
         self._count(strand, event.at, tally, bins)
 
     def _spoke(self, strand: Strand, event: Call, when: Moment) -> int:
         """Note the latest call; its tally."""
         tokens = event.tokens
-        strand.called = max(strand.called, when.at)
-        if when > strand.context.when:
-            strand.context = Context(when, tokens.context, event.window)
+        strand.called = max(strand.called, when[0])
+        if when > strand.spoke:
+            strand.spoke, strand.context = when, (tokens.context, event.window)
         session = strand.session
-        if event.window and session is not None and when.at >= session.window[0]:
-            session.window = max(session.window, (when.at, event.window))
+        if event.window and session is not None and when[0] >= session.window[0]:
+            session.window = max(session.window, (when[0], event.window))
         if event.cost is not None:
             return call(tokens, event.cost)
         priced = strand.cell.price is not None
-        list_price = None if priced else self._prices.listed(event.provider, event.model, when.at, tokens)
+        list_price = None if priced else self._prices.listed(event.provider, event.model, when[0], tokens)
         return call(tokens, 0) + unlogged_call(tokens, list_price)
 
     def _attempt(self, event: Attempt) -> None:
         strand = self._store.strand(event.key, event.provider, event.model)
         at = event.at if 0 < event.at <= _LAST_MS else 0
         strand.tried = max(strand.tried, at)
-        strand.latest = max(strand.latest, Moment(at, fingerprint(event.id)))
+        strand.latest = max(strand.latest, (at, fingerprint(event.id)))
         self._count(strand, at, 0)
 
     def _resolved(self, event: Resolved) -> None:

@@ -1,6 +1,7 @@
 """From a board to the table that a view shows: what did not change since the last one is the same object."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import NamedTuple
 
 from clawtop.fleet.board import Board
@@ -36,20 +37,20 @@ class Publisher:
         """What a view shows of its board."""
         key = sort_key(view.sort, descending=view.descending)
         shown_as = (view.filter, view.sort, view.descending)
-        untouched = not board.stale
-        stale = [slot for slot in board.stale.values() if _make(slot, board)]
+        touched = list(board.stale.values())
         board.stale.clear()
+        stale = [slot for slot in touched if _make(slot, board)]
         if board is not self._board or shown_as != self._shown_as:
             self._board, self._shown_as = board, shown_as
             self._total = Total()
-            stale = list(board.slots.values())
+            stale = touched = list(board.slots.values())
             for slot in stale:
                 slot.counted = None
-        elif untouched:
+        elif not touched:
             return self._table
         for slot in stale:
             self._recount(slot, view, key)
-        self._table = self._arrange(board, view)
+        self._table = self._arrange(board, view, touched)
         return self._table
 
     def _recount(self, slot: Slot, view: View, key: _Key) -> None:
@@ -64,13 +65,20 @@ class Publisher:
         if slot.counted is not None:
             self._total.add(slot.counted)
 
-    def _arrange(self, board: Board, view: View) -> Table:
-        slots = [slot for slot in board.slots.values() if slot.counted is not None]
-        shown = sorted((slot for slot in slots if slot.counted and slot.counted.row), key=lambda slot: slot.order)
-        rows = tuple(slot.counted.row for slot in shown if slot.counted and slot.counted.row)
-        made = sum(slot.part is not None and slot.part.row is not None for slot in board.slots.values())
-        everyone = None if view.filter.terms else board.agents
-        return Table(rows, self._total.row(slots, view.group_by, everyone), made - len(rows))
+    def _arrange(self, board: Board, view: View, touched: list[Slot]) -> Table:
+        made = [slot for slot in board.slots.values() if slot.part and slot.part.row]
+        shown = sorted((slot for slot in made if slot.counted), key=_order)
+        rows = tuple([slot.counted.row for slot in shown if slot.counted and slot.counted.row])
+        filtered = bool(view.filter.terms)
+        if filtered:
+            self._total.forget()
+        for slot in shown if filtered else touched:
+            self._total.see(slot)
+        slots, everyone = (shown, None) if filtered else (list(board.slots.values()), board.agents)
+        return Table(rows, self._total.row(slots, view.group_by, everyone), len(made) - len(rows))
+
+
+_order = attrgetter("order")
 
 
 def _make(slot: Slot, board: Board) -> bool:

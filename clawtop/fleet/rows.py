@@ -177,13 +177,12 @@ class _Who(NamedTuple):
 def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> Row:
     spend = sums.spend
     counters, rates = unpacked(spend.tally), unpacked(sums.rate.tally)
-    hosts = {agent.host for agent in slot.agents}
     p50, p95 = latencies(spend.latencies)
     project = sums.projects.largest or slot.usual("project")
     return Row(
         group=slot.group,
         label=label_of(grouping, slot),
-        host=next(iter(hosts)) if len(hosts) == 1 else "",
+        host=next(iter(slot.hosts)) if len(slot.hosts) == 1 else "",
         project=project,
         projects=len(sums.projects.names) or int(project is not None),
         user=sums.users.largest or slot.usual("user"),
@@ -207,7 +206,7 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
         agents=len(who.agents),
         agents_running=len(who.running),
         detail=_detail(slot, grouping, who.agents),
-        blind=frozenset[str]().union(*(agent.blind for agent in who.agents)),
+        blind=frozenset[str]().union(*{agent.blind for agent in who.agents}),
         kinds_per_min=per_minute(rates),
     )
 

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import compress, decompress
 
-from clawtop.fleet.tally import TOKENS, counted, histogram
+from clawtop.fleet.tally import HISTOGRAMS, TOKENS, counted
 
 RESOLUTIONS = (1, 60, 3600, 86400)
 """Seconds that a bucket covers, finest first."""
@@ -54,10 +54,13 @@ class Series:
         self.due = _NEVER
 
     def add(self, at: int, tally: int, bins: bytes, now: int) -> None:
-        """Count a tally at that moment (Unix ms, 0 for unknown); `now`, in seconds, decides how finely."""
+        """Count a tally at that moment (Unix ms, 0 for unknown); `now`, in seconds, decides how finely.
+
+        `bins` is the latency bin of its one call, or nothing.
+        """
         self.total += tally
         if bins:
-            self.latencies += histogram(bins)
+            self.latencies += HISTOGRAMS[bins[0]]
         if not at:
             return
         second = at // 1000

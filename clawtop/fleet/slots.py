@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from clawtop.fleet.cells import Agent, Cell, Context, Moment, Strand
+from clawtop.fleet.cells import NO_MOMENT, Agent, Cell, Strand
 from clawtop.fleet.tally import COST, LIST_COST, UNLOGGED, UNLOGGED_CACHE_WRITE, UNLOGGED_INPUT
 from clawtop.fleet.windows import SLICES, Lens
 from clawtop.model.snapshot import Grouping, Row
@@ -48,8 +48,8 @@ class Slot:
     """
 
     __slots__ = (
-        "agents", "context", "context_of", "counted", "first", "group", "had_runs", "last", "latest", "latest_cell",
-        "members", "name", "order", "part", "runs", "sessions", "slices", "units",
+        "agents", "counted", "first", "group", "had_runs", "hosts", "last", "latest", "latest_cell",
+        "members", "name", "order", "part", "runs", "sessions", "slices", "spoke", "spoke_in", "units",
     )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
@@ -57,6 +57,7 @@ class Slot:
         self.name: Strand | None = None
         self.units: dict[Cell, Unit] = {}
         self.agents: set[Agent] = set()
+        self.hosts: set[str] = set()
         self.members: set[tuple[Agent, str | None]] = set()
         self.sessions: dict[int, int] = {}
         self.runs: dict[int, int] = {}
@@ -64,10 +65,10 @@ class Slot:
         self.slices: dict[int, int] = {}
         self.first = 0
         self.last = 0
-        self.latest = Moment()
+        self.latest = NO_MOMENT
         self.latest_cell: Cell | None = None
-        self.context = Context()
-        self.context_of: Strand | None = None
+        self.spoke = NO_MOMENT
+        self.spoke_in: Strand | None = None
         self.part: Part | None = None
         self.counted: Part | None = None
         self.order: tuple[object, ...] = ()
@@ -76,6 +77,7 @@ class Slot:
         """The strand's cell's share, made where it is new."""
         cell = strand.cell
         self.agents.add(cell.agent)
+        self.hosts.add(cell.agent.host)
         self.members.add((cell.agent, strand.session.key if strand.session else None))
         if self.name is None:
             self.name = strand
@@ -91,8 +93,8 @@ class Slot:
         self.last = max(self.last, strand.last)
         if strand.latest > self.latest:
             self.latest, self.latest_cell = strand.latest, strand.cell
-        if strand.context > self.context:
-            self.context, self.context_of = strand.context, strand
+        if strand.spoke > self.spoke:
+            self.spoke, self.spoke_in = strand.spoke, strand
 
     @property
     def model(self) -> str | None:
@@ -109,11 +111,11 @@ class Slot:
     @property
     def context_pct(self) -> float | None:
         """How full the context was at its latest call, None where the window is not known."""
-        if self.context_of is None:
+        if self.spoke_in is None:
             return None
-        session = self.context_of.session
-        window = self.context.window or (session.window[1] if session else 0)
-        return 100 * self.context.tokens / window if window > 0 else None
+        session, (tokens, window) = self.spoke_in.session, self.spoke_in.context
+        window = window or (session.window[1] if session else 0)
+        return 100 * tokens / window if window > 0 else None
 
     def count_session(self, mark: int, called: int, lens: Lens) -> None:
         """Count a session whose last call was then, if that lies within the window."""

@@ -7,7 +7,7 @@ they are added up.
 
 import math
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from itertools import accumulate
 
@@ -96,21 +96,24 @@ def unpacked(tally: int) -> tuple[int, ...]:
 
 
 _LOG_RATIO = math.log(1.08)
-_MAX_LATENCY = 86_400_000
 _BIN_BITS = 32
+_LOWEST = [1, *(math.exp((number - 0.5) * _LOG_RATIO) for number in range(1, 240))]
+"""The lowest latency of each bin but bin 0, up to a day."""
+BINS = [bytes((number,)) for number in range(len(_LOWEST) + 1)]
+"""What is kept of a latency, by its bin."""
+HISTOGRAMS = [1 << (_BIN_BITS * number) for number in range(len(_LOWEST) + 1)]
+"""The histogram of one latency, by its bin."""
 
 
 def latency_bin(milliseconds: int) -> int:
     """The bin of a latency, 0 to 240: bins grow by 8 %, so a bin's middle is within 4 % of what fell into it."""
-    if milliseconds <= 0:
-        return 0
-    return 1 + round(math.log(min(milliseconds, _MAX_LATENCY)) / _LOG_RATIO)
+    return bisect_right(_LOWEST, milliseconds)
 
 
 def histogram(bins: bytes) -> int:
     """The bins added up."""
     if len(bins) <= 8:  # the usual case, where counting them first takes longer
-        return sum([1 << (_BIN_BITS * each) for each in bins])
+        return sum([HISTOGRAMS[each] for each in bins])
     return sum([count << (_BIN_BITS * each) for each, count in Counter(bins).items()])
 
 

@@ -1,6 +1,7 @@
 """The sum of the rows that pass, kept up to date row by row."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 
 from clawtop.fleet.cells import Agent
 from clawtop.fleet.rows import RATE_MINUTES, basis_of, counters_of, per_minute, tokens_of
@@ -23,6 +24,8 @@ class Total:
         self._priced_calls = 0
         self._unpriced = 0
         self._spark = [0] * SLICES
+        self._projects: Counter[str] = Counter()
+        self._seen = _Activity()
 
     def add(self, part: Part) -> None:
         """Take a row in."""
@@ -38,6 +41,8 @@ class Total:
         self._rate += sign * part.rate
         self._rate_cost += sign * part.rate_cost
         self._priced_calls += sign * part.priced_calls
+        for project in part.projects:
+            self._projects[project] += sign
         if part.row is None:
             return
         self._cost += sign * part.row.cost
@@ -45,17 +50,21 @@ class Total:
         if any(part.row.spark):
             self._spark = [mine + sign * its for mine, its in zip(self._spark, part.row.spark, strict=True)]
 
-    def row(self, slots: list[Slot], grouping: Grouping, everyone: Iterable[Agent] | None) -> Row:
+    def see(self, slot: Slot) -> None:
+        """Take over what a row knows of its latest activity. There is no way back but to `forget` all."""
+        self._seen.see(slot)
+
+    def forget(self) -> None:
+        """Forget all latest activity."""
+        self._seen = _Activity()
+
+    def row(self, slots: list[Slot], grouping: Grouping, everyone: Collection[Agent] | None) -> Row:
         """The total as a row, of these slots; `everyone` is all agents where no filter takes any away."""
-        parts = [slot.part for slot in slots if slot.part is not None]
+        agents: Collection[Agent] = everyone or _union(slot.part.agents for slot in slots if slot.part)
+        running = [agent for agent in agents if agent.running]
         if everyone is None:
-            agents = frozenset[Agent]().union(*(part.agents for part in parts))
-            running = frozenset[Agent]().union(*(part.running for part in parts))
-        else:
-            agents = frozenset(everyone)
-            running = frozenset(agent for agent in agents if agent.running)
-        latest = max((slot for slot in slots), key=lambda slot: (slot.latest, slot.group), default=None)
-        spoke = max((slot for slot in slots), key=lambda slot: (slot.context, slot.group), default=None)
+            running = list(_union(slot.part.running for slot in slots if slot.part))
+        seen = self._seen
         p50, p95 = latencies(self._latencies)
         counters, rates = unpacked(self._tally), unpacked(self._rate)
         hosts = {agent.host for agent in agents}
@@ -64,29 +73,29 @@ class Total:
             label="total",
             host=next(iter(hosts)) if len(hosts) == 1 else "",
             project=None,
-            projects=len(frozenset[str]().union(*(part.projects for part in parts))),
+            projects=sum(count > 0 for count in self._projects.values()),
             user=None,
             state=_state(agents, running),
-            model=None if latest is None else latest.model,
+            model=None if seen.tried is None else seen.tried.model,
             counters=counters_of(counters, self._unpriced),
             tokens=tokens_of(counters),
             cost=self._cost,
             basis=basis_of(counters[CALLS], self._priced_calls, self._unpriced),
             sessions=_distinct((slot.sessions for slot in slots), grouping),
-            runs=_distinct((slot.runs for slot in slots), grouping) if any(slot.had_runs for slot in slots) else None,
+            runs=_distinct((slot.runs for slot in slots), grouping) if seen.had_runs else None,
             tokens_per_min=rates[TOKENS] / RATE_MINUTES,
             usd_per_hour=self._rate_cost * 60 / RATE_MINUTES / MICRO / MICRO,
             calls_per_min=rates[CALLS] / RATE_MINUTES,
-            context_pct=None if spoke is None else spoke.context_pct,
+            context_pct=None if seen.spoke is None else seen.spoke.context_pct,
             latency_p50=p50,
             latency_p95=p95,
-            first_at=min((slot.first for slot in slots if slot.first), default=None),
-            last_at=max((slot.last for slot in slots if slot.last), default=None),
+            first_at=seen.first or None,
+            last_at=seen.last or None,
             spark=tuple(self._spark),
             agents=len(agents),
             agents_running=len(running),
             detail=max((agent.detail for agent in agents if agent.detail is not None), default=(0, None))[1],
-            blind=frozenset[str]().union(*(agent.blind for agent in agents)),
+            blind=frozenset[str]().union(*{agent.blind for agent in agents}),
             kinds_per_min=per_minute(rates),
         )
 
@@ -97,7 +106,32 @@ def _distinct(present: Iterable[dict[int, int]], grouping: Grouping) -> int:
     return len(set[int]().union(*present))
 
 
-def _state(agents: frozenset[Agent], running: frozenset[Agent]) -> State:
+class _Activity:
+    """The latest activity among rows."""
+
+    def __init__(self) -> None:
+        self.tried: Slot | None = None
+        self.spoke: Slot | None = None
+        self.first = 0
+        self.last = 0
+        self.had_runs = False
+
+    def see(self, slot: Slot) -> None:
+        if self.tried is None or slot.latest > self.tried.latest:
+            self.tried = slot
+        if self.spoke is None or slot.spoke > self.spoke.spoke:
+            self.spoke = slot
+        if slot.first and (not self.first or slot.first < self.first):
+            self.first = slot.first
+        self.last = max(self.last, slot.last)
+        self.had_runs = self.had_runs or slot.had_runs
+
+
+def _union(sets: Iterable[frozenset[Agent]]) -> frozenset[Agent]:
+    return frozenset[Agent]().union(*sets)
+
+
+def _state(agents: Collection[Agent], running: Collection[Agent]) -> State:
     if running:
         return State.RUNNING
     states = {agent.finished for agent in agents}

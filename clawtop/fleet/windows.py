@@ -23,17 +23,18 @@ class Lens:
         length = window.seconds
         self.endless = length is None
         self.seconds = _resolution(length)
+        self._bucket = self.seconds * 1000
         self._length = 0 if length is None else length * 1000
         self.start = self._start(now)
         self._heap: list[tuple[int, int]] = []
         self._due: dict[int, tuple[int, Series]] = {}  # by id(series)
 
     def _start(self, now: int) -> int:
-        return (now - self._length) // (self.seconds * 1000)
+        return (now - self._length) // self._bucket
 
     def holds(self, at: int) -> bool:
         """Whether a moment (Unix ms, 0 for unknown) lies within the window."""
-        return self.endless or (at > 0 and at // (self.seconds * 1000) >= self.start)
+        return self.endless or (at > 0 and at // self._bucket >= self.start)
 
     def load(self, series: Series) -> tuple[int, int]:
         """The tally and the latencies' histogram of a series within the window; it is watched from now on."""
@@ -50,7 +51,7 @@ class Lens:
         """Note that a watched series got something; whether that is within the window."""
         if self.endless:
             return True
-        index = at // (self.seconds * 1000)
+        index = at // self._bucket
         if at <= 0 or index < self.start:
             return False
         due = self._due.get(id(series))
