@@ -34,7 +34,7 @@ __all__ = ["ClawtopApp", "ScreenOptions", "run_screen"]
 class ClawtopApp(App[int]):
     """Shows what a feed says; everything it asks of the feed returns at once."""
 
-    CSS_PATH = "clawtop.tcss"
+    CSS_PATH = Path(__file__).with_name("clawtop.tcss")
     TITLE = "clawtop"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = list(keys.APP)

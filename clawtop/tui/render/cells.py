@@ -8,7 +8,7 @@ from clawtop.model.snapshot import Basis, Row
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.graph import bar, sparkline
 from clawtop.tui.render.line import Line, Span
-from clawtop.tui.render.plain import cut, printable, tail
+from clawtop.tui.render.plain import cut, middle, printable, tail
 from clawtop.units import age, dollars, duration, money, percent, si
 
 SHARE_STEPS = 48
@@ -82,11 +82,17 @@ def quiet(row: Row) -> bool:
 
 
 def name(at: Look, width: int, glyphs: Glyphs) -> Line:
-    """The row's label, with a sign behind it where an alert is up."""
+    """The row's label, with a sign behind it where an alert is up. Sessions and runs differ at their ends."""
     room = width - 2 if at.row.alerts else width
-    label = printable(at.row.label or "(none)", room, ascii_only=glyphs.ascii_only)
+    label = printable(at.row.label or "(none)", ascii_only=glyphs.ascii_only)
+    shown = (middle if len(at.row.group) > 2 else cut)(label, room, glyphs.ellipsis)
     style = "quiet" if quiet(at.row) else "name"
-    return (Span(label, style), Span(f" {glyphs.warning}", "bad")) if at.row.alerts else (Span(label, style),)
+    return (Span(shown, style), Span(f" {glyphs.warning}", "bad")) if at.row.alerts else (Span(shown, style),)
+
+
+def agent(at: Look, width: int, glyphs: Glyphs) -> Line:
+    """Whose session or run it is."""
+    return _word(at.row.group[1] if len(at.row.group) > 2 else None, width, glyphs)
 
 
 def project(at: Look, width: int, glyphs: Glyphs) -> Line:
@@ -138,7 +144,7 @@ def share(at: Look, width: int, glyphs: Glyphs) -> Line:
     """The row's part of the fleet's spend as a bar; what is less than a fiftieth has none."""
     if at.share < 2:
         return ()
-    return (Span(bar(at.share / SHARE_STEPS, width, glyphs), heat(at.share) or "muted"),)
+    return (Span(bar(at.share / SHARE_STEPS, width, glyphs).rstrip(), heat(at.share) or "muted"),)
 
 
 def cost(at: Look, _width: int, glyphs: Glyphs) -> Line:

@@ -9,6 +9,7 @@ from clawtop.tui.render import cells
 from clawtop.tui.render.cells import Cell, Look
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Line, Span, fit, right
+from clawtop.tui.render.line import width as cells_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Column:
 
 
 _ONE = (Grouping.AGENT, Grouping.SESSION, Grouping.RUN)
+_NOT_OF_ONE = tuple(grouping for grouping in Grouping if grouping not in {Grouping.SESSION, Grouping.RUN})
 _FIVE = "over the last 5 minutes"
 
 
@@ -45,6 +47,7 @@ def _word(name: str, about: str, width: int, draw: Cell, *but: Grouping) -> Colu
 COLUMNS: tuple[Column, ...] = (
     Column("state", "state", "what it does now, or that clawtop holds it", 6, cells.state, "state", left=True),
     _word("name", "the agent, or what the rows are grouped by", 12, cells.name),
+    Column("agent", "agent", "whose session or run it is", 10, cells.agent, left=True, but=_NOT_OF_ONE),
     _figure("usd_per_hour", "$/h", f"dollars per hour, {_FIVE}", 7, cells.usd_per_hour),
     Column("share", "share", "its part of what the whole fleet spends per hour", 5, cells.share, left=True),
     _figure("cost", "$", "dollars in the window; ? without a price, +? where some calls have none", 9, cells.cost),
@@ -74,11 +77,11 @@ GUTTER = 2
 """Cells left of the first column, for the cursor and the tag."""
 
 _PLAN = (
-    ("state", 6), ("name", 12), ("usd_per_hour", 7), ("cost", 9), ("share", 5), ("tokens_per_min", 6), ("trend", 8),
-    ("errors", 4), ("last_at", 4), ("agents", 7), ("context", 4), ("name", 18), ("model", 17), ("state", 10),
-    ("retries", 6), ("project", 12), ("fallbacks", 6), ("calls", 6), ("name", 22), ("cache", 6), ("output", 6),
-    ("input", 6), ("tool_calls", 6), ("latency", 5), ("project", 16), ("trend", 12), ("sessions", 5), ("name", 28),
-    ("user", 8), ("share", 8), ("model", 30), ("trend", 24), ("name", 40), ("trend", 60),
+    ("state", 6), ("name", 12), ("usd_per_hour", 7), ("cost", 9), ("agent", 12), ("share", 5), ("tokens_per_min", 6),
+    ("trend", 8), ("errors", 4), ("last_at", 4), ("agents", 7), ("context", 4), ("name", 18), ("model", 17),
+    ("state", 10), ("retries", 6), ("project", 12), ("fallbacks", 6), ("calls", 6), ("name", 22), ("cache", 6),
+    ("output", 6), ("input", 6), ("tool_calls", 6), ("latency", 5), ("project", 16), ("trend", 12), ("sessions", 5),
+    ("name", 28), ("agent", 16), ("user", 8), ("share", 8), ("model", 30), ("trend", 24), ("name", 40), ("trend", 60),
 )  # fmt: skip
 """What room is used for, the most important first: a column is there from its first step on, then gets wider."""
 
@@ -138,13 +141,24 @@ def head(places: Layout, view: View, glyphs: Glyphs) -> Line:
 
 
 def body(at: Look, places: Layout, glyphs: Glyphs) -> Line:
-    """The cells of one row, without the gutter."""
+    """The cells of one row, without the gutter and without the blanks at its end.
+
+    Blanks go into the span that follows them: on one background they look the same, and a row has a third of the
+    spans that it would have otherwise, which is what drawing it costs.
+    """
     out: list[Span] = []
-    for index, (column, width) in enumerate(places):
-        if index:
-            out.append(Span(" "))
-        cell = column.draw(at, width, glyphs)
-        out.extend(fit(cell, width, glyphs.ellipsis) if column.left else right(cell, width))
+    blanks = 0
+    for column, width in places:
+        spans = column.draw(at, width, glyphs)
+        left = width - cells_of(spans)
+        if left < 0:
+            spans, left = fit(spans, width, glyphs.ellipsis), 0
+        if not column.left:
+            blanks += left
+        for text, style in spans:
+            out.append(Span(" " * blanks + text, style))
+            blanks = 0
+        blanks += 1 + (left if column.left else 0)
     return tuple(out)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
 
@@ -44,10 +45,11 @@ def parts(row: Row, view: View) -> dict[Grouping, View]:
             scope = Scope((exactly(row.group[-1]),), scope.agents, scope.users)
         case Grouping.USER:
             scope = Scope(scope.projects, scope.agents, (exactly(row.group[-1]),))
-    return {
-        each: View(view.window, each, scope=scope, sort="cost" if each is not Grouping.RUN else "last_at")
-        for each in _PARTS.get(view.group_by, ())
-    }
+    return {each: replace(_view(each, view), scope=scope) for each in _PARTS.get(view.group_by, ())}
+
+
+def _view(grouping: Grouping, view: View) -> View:
+    return View(view.window, grouping, sort="last_at" if grouping is Grouping.RUN else "cost")
 
 
 def members(snapshot: Snapshot, row: Row, grouping: Grouping) -> tuple[Row, ...]:
@@ -81,7 +83,7 @@ def page(
     out.extend(_trend(row, view, width, glyphs))
     for grouping in _PARTS.get(view.group_by, ()):
         if grouping in made_of:
-            out.extend(_part(grouping, made_of[grouping], snapshot, width, glyphs))
+            out.extend(_part(_view(grouping, view), made_of[grouping], snapshot, width, glyphs))
     found = [each for each in snapshot.incidents if concerns(each, row, view.group_by)]
     out.extend((EMPTY, (Span("  Last errors", "section"),)))
     out.extend(_incident(each, snapshot.at, width, glyphs) for each in found[:_ERRORS])
@@ -246,10 +248,9 @@ _TITLES = {
 }
 
 
-def _part(grouping: Grouping, rows: Sequence[Row], snapshot: Snapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    view = View(snapshot.view.window, grouping, sort="cost")
-    places = layout(width, grouping, ("share", "user", "project"))
-    out: list[Line] = [EMPTY, (Span(f"  {_TITLES[grouping]}", "section"), Span(f" {len(rows)}", "muted"))]
+def _part(view: View, rows: Sequence[Row], snapshot: Snapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    places = layout(width, view.group_by, ("agent", "share", "user", "project"))
+    out: list[Line] = [EMPTY, (Span(f"  {_TITLES[view.group_by]}", "section"), Span(f" {len(rows)}", "muted"))]
     if rows:
         out.append(head(places, view, glyphs))
     for row in rows[:_MOST]:

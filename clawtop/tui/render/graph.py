@@ -1,6 +1,7 @@
 """Sparklines, bars and charts as text."""
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 from clawtop.tui.render.glyphs import Glyphs
 
@@ -13,15 +14,11 @@ def resample(values: Sequence[float], count: int) -> tuple[float, ...]:
     if not values or count <= 0:
         return ()
     step = len(values) / count
-    return tuple(_average(values, index * step, (index + 1) * step) for index in range(count))
-
-
-def _average(values: Sequence[float], start: float, end: float) -> float:
-    first, last = int(start), min(int(end), len(values) - 1)
-    if first >= last:
-        return values[min(first, len(values) - 1)]
-    parts = values[first] * (first + 1 - start) + sum(values[first + 1 : last]) + values[last] * (end - last)
-    return parts / (end - start)
+    sums = (*accumulate(values, initial=0.0),)
+    ends = [number * step for number in range(count)]
+    below = [sums[int(end)] + (end - int(end)) * values[int(end)] for end in ends]
+    below.append(sums[-1])
+    return tuple([max(0.0, later - earlier) / step for earlier, later in pairwise(below)])
 
 
 def sparkline(values: Sequence[float], width: int, glyphs: Glyphs) -> str:
@@ -31,7 +28,8 @@ def sparkline(values: Sequence[float], width: int, glyphs: Glyphs) -> str:
     if peak <= 0:
         return " " * width
     top = len(glyphs.levels) - 1
-    return "".join(" " if point <= 0 else glyphs.levels[round(point / peak * top)] for point in points)
+    scale, levels = top / peak, glyphs.levels
+    return "".join([" " if point <= 0 else levels[round(point * scale)] for point in points])
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:

@@ -22,7 +22,7 @@ EMPTY: Line = ()
 
 def width(spans: Iterable[Span]) -> int:
     """Cells that the spans take."""
-    return sum(cell_len(span.text) for span in spans)
+    return sum([len(text) if text.isascii() else cell_len(text) for text, _ in spans])
 
 
 def fit(spans: Iterable[Span], cells: int, ellipsis: str = "") -> Line:

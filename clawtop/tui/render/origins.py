@@ -21,6 +21,11 @@ def page(snapshot: Snapshot, cells: int, glyphs: Glyphs) -> tuple[Line, ...]:
     return tuple(out)
 
 
+def _read(source: SourceStatus) -> str:
+    of = f" of {size(source.expected)}" if source.expected > source.bytes else ""
+    return f" from {size(source.bytes)}{of}" if source.bytes or of else ""
+
+
 _WORDS = {Health.OK: "up to date", Health.READING: "reading", Health.DOWN: "down"}
 
 
@@ -35,8 +40,7 @@ def _source(source: SourceStatus, at: int, cells: int, glyphs: Glyphs) -> tuple[
         ),
         (
             Span(f"    {_WORDS[source.health]}{since}", style),
-            Span(f", {source.entries:,} entries from {size(source.bytes)}", "muted"),
-            Span(f" of {size(source.expected)}" if source.expected > source.bytes else "", "muted"),
+            Span(f", {source.entries:,} entries{_read(source)}", "muted"),
         ),
     ]
     if source.detail:

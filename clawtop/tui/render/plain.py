@@ -1,5 +1,6 @@
 """Text that others wrote, made safe for a terminal: no control, bidi, invisible or half character is left."""
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -13,6 +14,8 @@ _INVISIBLE = frozenset([0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0])
 )
 _UNSHOWABLE = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
 _MARKS_EACH = 2
+_EMOJI = "[\u2190-\u2bff\U0001f000-\U0001faff]"
+_EMOJI_GLUE = re.compile(f"(?<={_EMOJI})(?:\ufe0f\u200d?|\u200d)(?={_EMOJI})|(?<={_EMOJI})\ufe0f")
 
 
 @lru_cache(8192)
@@ -29,16 +32,17 @@ def printable(text: str, width: int | None = None, *, ascii_only: bool = False) 
     """`text` in at most `width` cells, with a visible mark for each character that must not be printed.
 
     Those are controls, bidi and format characters, anything invisible, private, unassigned or half a surrogate
-    pair, and combining marks beyond two on a letter or with nothing before them. What does not fit ends in `…`
-    (`~` with `ascii_only`, which also marks everything outside ASCII).
+    pair, and combining marks beyond two on a letter or with nothing before them. What only joins or colours two
+    emoji is left out without a mark: terminals disagree how wide the result is. What does not fit ends in `…` (`~`
+    with `ascii_only`, which also marks everything outside ASCII).
     """
     if text.isascii() and text.isprintable():
         clean = text
     else:
         # A long hostile text costs what is shown of it, not what there is: each shown cell has at most
         # 1 + _MARKS_EACH characters, and one more cell tells that something is missing.
-        part = text if width is None else text[: (width + 1) * (1 + _MARKS_EACH)]
-        clean = _cleaned(part, ascii_only=ascii_only)
+        part = text if width is None else text[: (width + 1) * (3 + _MARKS_EACH)]
+        clean = _cleaned(_EMOJI_GLUE.sub("", part), ascii_only=ascii_only)
     return clean if width is None else cut(clean, width, "~" if ascii_only else "…")
 
 
@@ -88,3 +92,11 @@ def tail(text: str, width: int, ellipsis: str) -> str:
         if left < 0:
             return ellipsis + text[index + 1 :].lstrip()
     return text
+
+
+def middle(text: str, width: int, ellipsis: str) -> str:
+    """Both ends of `text` in at most `width` cells, with `ellipsis` for what is missing between them."""
+    if cell_len(text) <= width or width < 3:
+        return cut(text, width, ellipsis)
+    end = tail(text, width // 2, ellipsis)
+    return cut(text, width - cell_len(end)) + end

@@ -36,7 +36,7 @@ class Page(Painted, ScrollView, can_focus=False):
         """The strip of one line in sight."""
         number = self.scroll_offset.y + y
         line = self.lines[number] if number < len(self.lines) else ()
-        return self.paint(line).adjust_cell_length(self.size.width, self.style_of(""))
+        return self.paint(line)
 
 
 class Menu(Page):
@@ -72,7 +72,7 @@ class Menu(Page):
         row = "row-cursor" if here else ""
         line = self.lines[number] if number < len(self.lines) else ()
         mark = Span(f"{self._glyphs.cursor} " if here else "  ", "accent")
-        return self.paint((mark, *line), row).adjust_cell_length(self.size.width, self.style_of("", row))
+        return self.paint((mark, *line), row)
 
     def on_click(self, event: Click) -> None:
         """Choose the line under the mouse."""

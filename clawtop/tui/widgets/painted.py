@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -25,26 +26,38 @@ class Painted(Widget):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
-        self._palette: dict[tuple[str, str], Style] = {}
+        self._palettes: dict[str, dict[str, Style]] = {}
 
     def paint(self, line: Line, row: str = "") -> Strip:
-        """The line as a strip, on the background of the row style `row`."""
-        return Strip([Segment(text, self.style_of(name, row)) for text, name in line if text], width(line))
+        """The line as a strip as wide as the widget, on the background of the row style `row`."""
+        known = self._palettes.setdefault(row, {})
+        style_of = self.style_of
+        segments = [Segment(text, known.get(name) or style_of(name, row)) for text, name in line]
+        cells, taken = self.size.width, width(line)
+        if taken < cells:
+            segments.append(Segment(" " * (cells - taken), style_of("", row)))
+        strip = Strip(segments, max(taken, cells))
+        return strip if taken <= cells else strip.crop(0, cells)
 
     def style_of(self, name: str, row: str = "") -> Style:
         """The colours of a style name on a row of the style `row`; "" is the widget's own."""
-        known = self._palette.get((name, row))
+        palette = self._palettes.setdefault(row, {})
+        known = palette.get(name)
         if known is None:
             known = self.get_component_rich_style(f"paint--{row}") if row else self.rich_style
             if name:
                 known += self.get_component_rich_style(f"paint--{name}", partial=True)
-            self._palette[name, row] = known
+            palette[name] = known
         return known
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """All but the one that makes true colours of the terminal's: it is dear, and no palette mixes the two."""
+        return [each for each in super().get_line_filters() if not isinstance(each, ANSIToTruecolor)]
 
     def notify_style_update(self) -> None:
         """Forget the colours: the theme or the style sheet changed."""
         super().notify_style_update()
-        self._palette.clear()
+        self._palettes.clear()
 
 
 class Lines(Painted):
@@ -64,4 +77,4 @@ class Lines(Painted):
     def render_line(self, y: int) -> Strip:
         """The strip of one line."""
         line = self.lines[y] if y < len(self.lines) else ()
-        return self.paint(line).adjust_cell_length(self.size.width, self.style_of(""))
+        return self.paint(line)

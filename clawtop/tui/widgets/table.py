@@ -213,7 +213,7 @@ class FleetTable(Painted, ScrollView, can_focus=False):
             Span(self._glyphs.tag if drawn.tagged else " ", "accent"),
         )
         line = (*gutter, *body(drawn.look, self.places, self._glyphs))
-        return self.paint(line, style).adjust_cell_length(self.size.width, self.style_of("", style))
+        return self.paint(line, style)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Draw what came into sight."""

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clawtop.fleet.order import SORTS
 from clawtop.model.events import State, Tokens
 from clawtop.model.snapshot import Basis, Counters, Grouping, Row, View, Window
 from clawtop.tui.render import cells
@@ -39,13 +40,13 @@ def test_a_line_never_runs_over_the_edge(room: int, grouping: Grouping, hidden: 
     assert GUTTER + sum(place.width + 1 for place in places) <= room or not places
     assert not hidden & set(ids(places))
     wide = sum(place.width + 1 for place in places) - 1
-    assert width(body(at(row()), places, UNICODE)) == max(wide, 0)
+    assert width(body(at(row()), places, UNICODE)) <= max(wide, 0)
     assert width(head(places, View(group_by=grouping), UNICODE)) == GUTTER + max(wide, 0)
 
 
 def test_money_is_there_at_any_width_and_everything_at_a_large_one() -> None:
     assert ids(NARROW) == ["state", "name", "usd_per_hour", "cost"]
-    assert ids(layout(400, Grouping.AGENT)) == [column.id for column in COLUMNS if column.id != "agents"]
+    assert ids(layout(400, Grouping.AGENT)) == [column.id for column in COLUMNS if column.id not in {"agents", "agent"}]
     assert set(ids(layout(80, Grouping.AGENT))) >= {"share", "tokens_per_min", "trend", "errors", "context", "last_at"}
 
 
@@ -70,6 +71,8 @@ def test_columns_that_say_nothing_for_a_grouping_are_left_out() -> None:
     assert "agents" in ids(layout(200, Grouping.PROJECT))
     assert "project" not in ids(layout(400, Grouping.PROJECT))
     assert "model" not in ids(layout(400, Grouping.MODEL))
+    assert "agent" in ids(layout(80, Grouping.RUN))
+    assert "agents" not in ids(layout(400, Grouping.RUN))
 
 
 def test_titles_name_the_window_the_grouping_and_what_sorts() -> None:
@@ -88,6 +91,10 @@ def test_titles_end_where_their_figures_end() -> None:
     assert titles.index("$ 1h") + 4 == figures.index("3.06") + 4
     assert titles.index("tok/m") + 5 == figures.index("18.2k") + 5
     assert titles.index("err ") + 3 == figures.rindex(" 2 ") + 2
+
+
+def test_whatever_sorts_is_known_to_the_fleet() -> None:
+    assert {column.sort for column in COLUMNS if column.sort is not None} <= SORTS
 
 
 def test_the_column_under_the_mouse() -> None:
@@ -133,6 +140,8 @@ UNPRICED = Counters(calls=5, unpriced_calls=5)
         ("project", row(project="infrastructure", projects=3), "infras… +2"[-10:]),
         ("model", row(model="anthropic/claude-sonnet-4-5"), "…e-sonnet-4-5"),
         ("model", row(model=None), "–"),
+        ("name", row("agent:coder:main", group=("h", "a", "s")), "agent:…:main"),
+        ("agent", row("agent:coder:main", group=("h", "coder", "s")), "coder"),
         ("name", row("\x1b[2Jme"), "\ufffd[2Jme"),
         ("state", row(state=State.ERROR), "✗ err"),
         ("state", row(hold="paused"), "‖ held"),

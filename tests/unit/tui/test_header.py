@@ -100,7 +100,7 @@ def test_skipped_entries_have_reasons() -> None:
 def test_the_sources_page_says_all_of_it() -> None:
     snapshot = replace(SNAPSHOT, sources=(replace(GATEWAY, demo=True, since=SNAPSHOT.at - 60_000), DOWN, READING))
     words = "\n".join(text(line) for line in page(snapshot, 80, UNICODE))
-    assert "up to date for 1m, 4,211 entries from 0 B" in words
+    assert "up to date for 1m, 4,211 entries\n" in words
     assert "3 skipped unknown frame" in words
     assert "made up" in words
     assert "refused \ufffd[31m" in words

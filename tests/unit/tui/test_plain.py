@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from clawtop.tui.render.plain import MARK, cut, printable, tail
+from clawtop.tui.render.plain import MARK, cut, middle, printable, tail
 
 ANYTHING = st.text(st.characters(), max_size=80)
 NASTY = st.text(
@@ -29,6 +29,11 @@ NASTY = st.text(
         ("\u0301x", f"{MARK}x"),
         ("z\u0301\u0302\u0303\u0304", f"z\u0301\u0302{MARK}{MARK}"),
         ("\u3164", MARK),
+        ("\u26a0\ufe0f stop", "\u26a0 stop"),
+        ("\U0001f469\u200d\U0001f4bb", "\U0001f469\U0001f4bb"),
+        ("\u2764\ufe0f\u200d\U0001f525", "\u2764\U0001f525"),
+        ("\U0001f469\u200d", f"\U0001f469{MARK}"),
+        ("a\ufe0fb", f"a{MARK}b"),
         ("界", "界"),
     ],
 )
@@ -65,6 +70,9 @@ def test_wide_characters_are_cut_by_cells() -> None:
     assert tail("anthropic-claude", 7, "…") == "…claude"
     assert tail("世界人", 4, "…") == "…人"
     assert tail("abc", 3, "…") == "abc"
+    assert middle("agent:coder:main:run-7", 10, "…") == "agent…un-7"
+    assert middle("世界人世界人", 7, "…") == "世界…人"
+    assert middle("abc", 3, "…") == "abc"
 
 
 def test_a_long_hostile_name_costs_what_is_shown_of_it() -> None:
