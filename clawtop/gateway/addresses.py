@@ -46,7 +46,7 @@ def find_address(
     port = lease or _port(environment.get("OPENCLAW_GATEWAY_PORT")) or section.port or USUAL_PORT
     address = GatewayAddress(f"{'wss' if section.tls else 'ws'}://{section.host or '127.0.0.1'}:{port}", token)
     # on its own machine a gateway shows a certificate that it made itself: nothing could vouch for it
-    return replace(address, verify=not address.loopback), warnings
+    return replace(address, verify=not (section.tls and address.loopback)), warnings
 
 
 def parse_address(
