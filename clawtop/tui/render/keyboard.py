@@ -60,7 +60,7 @@ def _command(command: Command) -> Line:
 def _signs(glyphs: Glyphs) -> list[Line]:
     words = [(getattr(glyphs, sign), style, about) for sign, style, about in _SIGNS]
     words += [
-        ("?", "muted", "no price is known; 1.38+? where only some calls have one"),
+        ("?", "muted", "no known price; 1.38+? is partly unknown"),
         (glyphs.unseen, "faint", "the sources cannot see this; it is not 0"),
     ]
     return [(Span(f"{sign}{' ' * (_KEYS - 1)}", style), Span(about)) for sign, style, about in words]
