@@ -131,9 +131,9 @@ class Gateway:
         """Begins a session anew under the same key."""
         return self.call("sessions.reset", {"key": session_key})
 
-    def abort(self, session_key: str) -> Frame:
-        """Cuts off what runs in a session."""
-        return self.call("sessions.abort", {"key": session_key})
+    def abort(self, session_key: str) -> bool:
+        """Cuts off what runs in a session; False where nothing runs there, or not yet."""
+        return self.call("sessions.abort", {"key": session_key}).get("status") == "aborted"
 
     def use_model(self, session_key: str, model: str) -> Frame:
         """Gives a session a model of its own, `provider/model`."""

@@ -29,7 +29,7 @@ def a_day_of_work(lab: Lab) -> None:
         lab.rpc.use_model(key, name)
         assert lab.turn("main", f"hello {name}", key).wait() == wanted
     loop(lab, calls=4)
-    lab.rpc.abort("agent:coder:main")
+    cut_off(lab, "agent:coder:main")
     assert lab.turn("main", "BIGOUT", "agent:main:reset").wait() == "ok"
     lab.rpc.reset("agent:main:reset")
     assert lab.turn("main", "hello after the reset", "agent:main:reset").wait() == "ok"
@@ -49,6 +49,11 @@ def loop(lab: Lab, calls: int) -> None:
     before = len(lab.requests())
     lab.turn("coder", "TOOLLOOP over the notes")
     eventually(lambda: len(lab.requests()) >= before + calls, f"{calls} calls of coder")
+
+
+def cut_off(lab: Lab, key: str) -> None:
+    """Aborts what runs in a session, or is about to."""
+    eventually(lambda: lab.rpc.abort(key), f"the run of {key} to be cut off", every=0.2)
 
 
 def counted(lab: Lab, shown: Shown) -> dict[str, dict[str, int | None]]:
@@ -93,7 +98,7 @@ def test_an_agent_runs_as_long_as_its_turn(lab: Lab) -> None:
         live.until(lambda shown: state(shown, "main") == "idle", "main rests")
         turn = lab.turn("main", "SLOWPLEASE", "agent:main:slow")
         live.until(lambda shown: state(shown, "main") == "running", "main runs")
-        lab.rpc.abort(turn.session_key)
+        cut_off(lab, turn.session_key)
         live.until(lambda shown: state(shown, "main") == "idle", "main rests after the abort")
 
 
@@ -111,7 +116,7 @@ def test_a_commit_is_soon_on_a_line(lab: Lab, capsys: pytest.CaptureFixture[str]
     with Live(lab.state_dir) as live:
         live.until(lambda shown: row(shown, "coder") is not None or not done, "coder is there")
         loop(lab, calls=SAMPLES + 5)
-        lab.rpc.abort("agent:coder:main")
+        cut_off(lab, "agent:coder:main")
         lab.rest()
         known = commits(lab.state_dir, "coder")
         live.until(lambda shown: spent(shown) >= known[-1][1], "the last commit is there")
@@ -152,7 +157,8 @@ def test_a_killed_gateway_leaves_nothing_running_and_its_restart_no_gap(lab: Lab
     assert state(once(lab.state_dir), "main") != "running"
 
     lab.restart()
-    lab.rpc.abort("agent:main:killed")  # 2026.9 takes the turn up again
+    if lab.version.startswith("2026.9"):
+        cut_off(lab, "agent:main:killed")  # it takes the turn up again
     assert lab.turn("main", "hello again").wait() == "ok"
     lab.rest()
     shown, known = both(lab)
