@@ -154,7 +154,7 @@ def part_of(slot: Slot, grouping: Grouping, newest: int) -> Part:
     """
     sums = Sums(slot)
     running = _running(slot, grouping, sums.active)
-    shown = grouping is Grouping.AGENT or sums.active or running or slot.runs
+    shown = grouping is Grouping.AGENT or sums.active or slot.runs or (running and any(slot.group))
     agents = frozenset(slot.agents if grouping in _WHOLE else sums.active | running or slot.agents)
     return Part(
         row=_row(slot, sums, grouping, newest, _Who(agents, running)) if shown else None,

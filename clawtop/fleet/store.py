@@ -114,9 +114,9 @@ class Store:
             self._sessions = {name: session for name, session in self._sessions.items() if session in kept}
             for agent in self._agents.values():
                 agent.forget_states(self._limits.sessions // max(1, len(self._agents)) + 1)
-        for attributed in (slice(8, 10), slice(4, 10)):
-            if len(self._cells) > self._limits.cells:
-                folded = self._fold_cells(attributed) or folded
+        for attributed in (slice(8, 10), slice(4, 10)):  # task and cron, then all but agent, provider and model
+            while len(self._cells) > self._limits.cells and self._fold_cells(attributed):
+                folded = True
         return folded
 
     def _idle_runs(self) -> set[Strand]:
@@ -129,7 +129,7 @@ class Store:
         return {each for each in idle if each.session is None or each.session.key not in each.cell.agent.running}
 
     def _fold_cells(self, attributed: slice) -> bool:
-        """Take cells' least important attributions away."""
+        """Add the cells that are idle longest to those without these attributions; False where all have none."""
 
         def coarser(path: _Path) -> _Path:
             values = list(path)

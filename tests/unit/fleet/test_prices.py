@@ -1,0 +1,86 @@
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+from genai_prices import Usage, calc_price
+
+from clawtop.fleet.prices import PriceBook, Rates
+from clawtop.model.events import Price, Tokens
+
+from .made import NOW
+
+SOME = Tokens(1000, 200, 30_000, 4000)
+MUCH = Tokens(250_000, 9_999, 1, 3)
+
+
+@pytest.mark.parametrize("tokens", [SOME, MUCH])
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("anthropic", "claude-sonnet-4-5"),
+        ("openai", "gpt-5"),
+        ("google", "gemini-2.5-pro"),
+        ("google-vertex", "gemini-2.5-pro"),
+        ("deepseek", "deepseek-chat"),
+        ("openrouter", "anthropic/claude-sonnet-4"),
+        ("xai", "grok-4"),
+    ],
+)
+def test_list_prices_are_those_of_genai_prices(provider: str, model: str, tokens: Tokens) -> None:
+    usage = Usage(
+        input_tokens=tokens.context,
+        output_tokens=tokens.output,
+        cache_read_tokens=tokens.cache_read,
+        cache_write_tokens=tokens.cache_write,
+    )
+    dollars = calc_price(usage, model, provider_id=provider).total_price
+    listed = PriceBook().listed(provider, model, NOW, tokens)
+    assert listed is not None
+    assert abs(listed - dollars * Decimal(1_000_000)) <= 1
+
+
+def test_what_is_not_listed_has_no_price() -> None:
+    book = PriceBook()
+    assert book.listed("mock", "normal", NOW, SOME) is None
+    assert book.listed("anthropic", "no-such-model-9", NOW, SOME) is None
+    assert book.listed("", "", NOW, SOME) is None
+
+
+def test_a_model_is_looked_up_once() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def catalogue(provider: str, model: str) -> None:
+        asked.append((provider, model))
+
+    book = PriceBook(catalogue)
+    for _ in range(3):
+        book.listed("mock", "normal", NOW, SOME)
+    assert asked == [("mock", "normal")]
+
+
+def test_the_dearer_rate_holds_above_its_context() -> None:
+    rates = (Rates(1000, Price(2_000_000, 0, 0, 0)), Rates(-1, Price(1_000_000, 0, 0, 0)))
+    book = PriceBook(lambda *_: lambda _: rates)
+    assert book.listed("x", "y", NOW, Tokens(1000)) == 1000
+    assert book.listed("x", "y", NOW, Tokens(1001)) == 2002
+
+
+def test_prices_of_a_config_stay_and_add_up() -> None:
+    book = PriceBook()
+    price = Price(1, 2, 3, 4)
+    assert book.declare("local", {("mock", "a"): price})
+    assert not book.declare("local", {("mock", "a"): price})
+    assert book.declare("local", {("mock", "b"): price})
+    assert book.declared("local", "mock", "a") == price
+    assert book.declared("far", "mock", "a") is None
+
+
+def test_genai_prices_is_imported_only_when_needed() -> None:
+    program = (
+        "import sys; from clawtop.fleet.prices import PriceBook; book = PriceBook();"
+        "assert 'genai_prices' not in sys.modules;"
+        "book.listed('anthropic', 'claude-sonnet-4-5', 0, __import__('clawtop.model.events').model.events.Tokens(1));"
+        "assert 'genai_prices' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
