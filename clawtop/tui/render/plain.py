@@ -1,30 +1,15 @@
 """Text that others wrote, made safe for a terminal: no control, bidi, invisible or half character is left."""
 
 import re
-import unicodedata
 from functools import lru_cache
 
 from rich.cells import cell_len, get_character_cell_size
 
-MARK = "\ufffd"
-"""What stands for a character that may not reach the terminal; `?` where only ASCII may."""
+from clawtop.plain import MARK, shown
 
-_INVISIBLE = frozenset([0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0]).union(
-    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
-)
-_UNSHOWABLE = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
 _MARKS_EACH = 2
 _EMOJI = "[\u2190-\u2bff\U0001f000-\U0001faff]"
 _EMOJI_GLUE = re.compile(f"(?<={_EMOJI})(?:\ufe0f\u200d?|\u200d)(?={_EMOJI})|(?<={_EMOJI})\ufe0f")
-
-
-@lru_cache(8192)
-def _shown(char: str) -> str:
-    """What to print for one character: itself, a plain space, or "" where it needs the mark."""
-    category = unicodedata.category(char)
-    if category in _UNSHOWABLE or ord(char) in _INVISIBLE:
-        return ""
-    return " " if category == "Zs" else char
 
 
 @lru_cache(8192)
@@ -51,17 +36,17 @@ def _cleaned(text: str, *, ascii_only: bool) -> str:
     out: list[str] = []
     marks = _MARKS_EACH
     for char in text:
-        shown = _shown(char)
-        if not shown or (ascii_only and not shown.isascii()):
+        seen = shown(char)
+        if not seen or (ascii_only and not seen.isascii()):
             out.append(mark)
             marks = 0
-        elif get_character_cell_size(shown):
-            out.append(shown)
+        elif get_character_cell_size(seen):
+            out.append(seen)
             marks = 0
         elif not out or marks >= _MARKS_EACH:
             out.append(mark)
         else:
-            out.append(shown)
+            out.append(seen)
             marks += 1
     return "".join(out)
 
