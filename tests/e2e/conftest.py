@@ -1,5 +1,6 @@
 """One real gateway of each generation, shared by a module's tests."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,11 @@ import pytest
 from tests.e2e.lab import Lab
 
 VERSIONS = ("2026.9.6", "2026.6.35")
+
+
+def pytest_configure() -> None:
+    """Lets a run that is told to end (a timeout of whoever runs it) end its gateways first, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

@@ -165,14 +165,14 @@ class Lab:
         """Begins a turn of an agent and does not wait for its end."""
         return self.rpc.agent(agent, message, key)
 
-    def rest(self, timeout: float = 60) -> None:
-        """Waits until no session of any agent has a run; TimeoutError after `timeout` seconds."""
+    def running(self) -> set[str]:
+        """The keys of the sessions that have a run."""
+        sessions = self.rpc.call("sessions.list", {}).get("sessions", [])
+        return {session["key"] for session in sessions if session.get("hasActiveRun")}
 
-        def idle() -> bool:
-            sessions = self.rpc.call("sessions.list", {}).get("sessions", [])
-            return not any(session.get("hasActiveRun") for session in sessions)
-
-        eventually(idle, "all runs to end", timeout, every=0.2)
+    def rest(self) -> None:
+        """Waits until no session of any agent has a run; TimeoutError where one goes on."""
+        eventually(lambda: not self.running(), "all runs to end", every=0.2)
 
     def cli(self, *args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs the openclaw command line against this gateway."""

@@ -77,12 +77,17 @@ def both(lab: Lab) -> tuple[Shown, dict[str, dict[str, int]]]:
     raise TimeoutError("the gateway never stood still")
 
 
-def test_totals_are_those_of_a_recount(lab: Lab) -> None:
+@pytest.fixture(scope="module")
+def worked(lab: Lab) -> Lab:
+    """The gateway after a day of work."""
     a_day_of_work(lab)
+    return lab
 
-    shown, known = both(lab)
 
-    assert counted(lab, shown) == known
+def test_totals_are_those_of_a_recount(worked: Lab) -> None:
+    shown, known = both(worked)
+
+    assert counted(worked, shown) == known
     main, researcher = known["main"], known["researcher"]
     assert main["failed_turns"] == 1
     assert main["compactions"] == 1
@@ -139,9 +144,9 @@ def spent(shown: Shown) -> int:
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux to show the screen in")
-def test_the_screen_names_the_agents_and_q_leaves_it(lab: Lab) -> None:
-    watched = command(lab.state_dir)
-    with Terminal(watched, CHECKOUT, environment(lab.home), columns=80, lines=24) as terminal:
+def test_the_screen_names_the_agents_and_q_leaves_it(worked: Lab) -> None:
+    watched = command(worked.state_dir)
+    with Terminal(watched, CHECKOUT, environment(worked.home), columns=80, lines=24) as terminal:
         screen = terminal.shows(*AGENTS)
         assert all(len(line) <= 80 for line in screen.splitlines())
         terminal.press("q")
@@ -158,7 +163,9 @@ def test_a_killed_gateway_leaves_nothing_running_and_its_restart_no_gap(lab: Lab
 
     lab.restart()
     if lab.version.startswith("2026.9"):
-        cut_off(lab, "agent:main:killed")  # it takes the turn up again
+        # It takes the turn up again, unless it is told to abort it before that.
+        eventually(lambda: "agent:main:killed" in lab.running(), "the turn to be taken up again", every=0.2)
+        cut_off(lab, "agent:main:killed")
     assert lab.turn("main", "hello again").wait() == "ok"
     lab.rest()
     shown, known = both(lab)

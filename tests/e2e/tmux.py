@@ -38,7 +38,7 @@ class Terminal:
         """Types keys, in tmux's names for them."""
         self._tmux("send-keys", *keys)
 
-    def shows(self, *texts: str, timeout: float = 20) -> str:
+    def shows(self, *texts: str, timeout: float = 60) -> str:
         """The screen once all texts are on it; TimeoutError with the screen where they don't come."""
         try:
             eventually(lambda: all(text in self.screen() for text in texts), f"{texts}", timeout)
@@ -46,7 +46,7 @@ class Terminal:
             raise TimeoutError(f"{error} on:\n{self.screen()}") from None
         return self.screen()
 
-    def ends(self, timeout: float = 10) -> int:
+    def ends(self, timeout: float = 30) -> int:
         """The program's exit status once it has ended."""
         found = re.search(r"ended with (\d+)", self.shows("ended with", timeout=timeout))
         assert found is not None
