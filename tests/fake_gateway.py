@@ -5,8 +5,6 @@ async with FakeGateway({"sessions.list": lambda params: {"sessions": []}}) as fa
         await fake.push("tick", {"ts": 1})
 """
 
-# ruff: noqa: N818 - they are named for what they do
-
 import asyncio
 import inspect
 import json

@@ -123,20 +123,21 @@ class GatewayEvents:
                 found.append(Aborted(self.roster.key(agent, text(told.get("sessionId")), run), at, run))
         return found
 
+    def going(self, now: int) -> list[Event]:
+        """The sessions that run at this moment, once more: a home may think that a run is over which only waits."""
+        return self.runs.going(now)
+
     def lost(self, now: int) -> list[Event]:
         """The connection is gone."""
         return self.runs.lost(now)
 
     def _running(self, payload: Table, now: int) -> list[Event]:
-        who = self.roster.who(payload)
-        self._meet(who)
+        self._meet(self.roster.who(payload))
         events = [event for event in self.runs.read(payload, now) if self._tells(event)]
-        data = payload.get("data")
-        ended = (
-            isinstance(data, dict) and data.get("phase") in ("end", "error") and payload.get("stream") == "lifecycle"
-        )
-        if ended and who is not None and who[1] is not None:
-            events += self.settle(who[0], who[1])
+        # 2026.6 names nothing but the run in some of its last words
+        run = self.runs.find(payload)
+        if run is not None and run.over and run.session is not None:
+            events += self.settle(run.agent, run.session)
         return [*self.introduce(), *events]
 
     def _tells(self, event: Event) -> bool:

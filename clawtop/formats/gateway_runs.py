@@ -66,6 +66,18 @@ class GatewayRuns:
         """The runs of a session that go on."""
         return [run for run in self._runs.values() if run.going and (run.agent, run.session) == (agent, session)]
 
+    def find(self, payload: Table) -> Run | None:
+        """The run that an event speaks of, where it is known."""
+        return self._runs.get(text(payload.get("runId")) or "")
+
+    def going(self, now: int) -> list[Event]:
+        """The state of each run that goes on, as it was last told."""
+        return [
+            SessionState(self._key(run), now, State.RUNNING, run.detail, run.tool)
+            for run in self._runs.values()
+            if run.going
+        ]
+
     def knows(self, run: str | None) -> bool:
         """Whether this run told of all its failed attempts itself, up to its end or up to now."""
         found = self._runs.get(run or "")

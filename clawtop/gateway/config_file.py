@@ -14,7 +14,7 @@ _DEEPEST_INCLUDE = 10
 _REFERENCE = re.compile(r"\$?\$\{([A-Z_][A-Z0-9_]*)\}")
 
 
-class Unset(Exception):  # noqa: N818 - it is named for what happened
+class Unset(Exception):
     """A value refers to an environment variable that is not set here."""
 
     def __init__(self, name: str) -> None:

@@ -12,8 +12,6 @@ GatewayError
 No message, repr or log ever holds a token.
 """
 
-# ruff: noqa: N818 - they are named for what happened
-
 from clawtop.model.errors import ClawtopError
 
 

@@ -201,7 +201,9 @@ class GatewaySource:
             try:
                 if self._told.unknown:
                     await self._catch_up(gateway, outlet, Health.OK)
-                if not self._companion and loop.time() >= audit_at:
+                if self._companion:
+                    await outlet.put(self._told.going(outlet.now()))
+                elif loop.time() >= audit_at:
                     audit_at = loop.time() + _AUDIT_SECONDS
                     await self._read_ledger(gateway, outlet)
             except (Refused, TimedOut):
@@ -219,7 +221,7 @@ class GatewaySource:
         known = (
             "live"
             if self._companion
-            else f"complete since {since}; of what was before, calls as far as the gateway's chat.history has them"
+            else f"all since {since}; of what was before, only what the gateway's chat.history still has"
         )
         lost = self._lost_events + gateway.backlog.missed
         return SourceStatus(
