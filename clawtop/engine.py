@@ -7,24 +7,43 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from clawtop.fleet.fleet import Fleet
+from clawtop.model.commands import Command, Hold, Means, Outcome, Plan, Result, Target
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Blind, Event, PriceList
-from clawtop.model.snapshot import Health, Snapshot, SourceStatus, View
+from clawtop.model.snapshot import Grouping, Health, Row, Snapshot, SourceStatus, View
 from clawtop.sources import Source
 
 _log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 
 _SOON_MS = 60_000
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
 _PRUNE_SECONDS = 60.0
 _IDLE_SECONDS = 1.0
+_OF_ONE_AGENT = (Grouping.AGENT, Grouping.SESSION, Grouping.RUN)
+
+
+class Switch(Protocol):
+    """What can stop agents, in the engine's loop."""
+
+    async def plan(self, targets: Sequence[Target]) -> Sequence[Plan]:
+        """What a pause of each target would touch."""
+
+    async def carry_out(self, command: Command) -> Outcome:
+        """Do it, and say what was verified."""
+
+    def holds(self) -> Mapping[Target, Hold]:
+        """The holds that stand."""
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Watch over the holds that stand until cancelled."""
 
 
 @dataclass(slots=True)
@@ -69,8 +88,18 @@ class Engine:
     Its methods may be called from any thread, `fold` and `report` only from its own.
     """
 
-    def __init__(self, sources: Sequence[Source], view: View, *, delay: float = 1.0, follow: bool = True) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        view: View,
+        *,
+        delay: float = 1.0,
+        follow: bool = True,
+        switch: Switch | None = None,
+    ) -> None:
         self._fleet = Fleet()
+        self._switch = switch
+        self._marked: dict[tuple[str, ...], tuple[Row, Hold, Row]] = {}
         self._view = view
         self._delay = delay
         self._follow = follow
@@ -126,6 +155,18 @@ class Engine:
         self._call(make)
         return future
 
+    def plan(self, targets: tuple[Target, ...]) -> Future[tuple[Plan, ...]]:
+        """What a pause of these agents would touch."""
+        return self._act(self._plan(targets))
+
+    def submit(self, command: Command) -> Future[Outcome]:
+        """Carry a command out; it goes on when nobody waits for it."""
+        return self._act(self._carry_out(command))
+
+    def holds(self) -> Mapping[Target, Hold]:
+        """The holds that stand."""
+        return self._switch.holds() if self._switch is not None else {}
+
     def add(self, source: Source) -> None:
         """Read this source, too."""
 
@@ -167,13 +208,52 @@ class Engine:
         else:
             self._loop.call_soon_threadsafe(function)
 
+    def _act(self, job: Coroutine[Any, Any, _Answer]) -> Future[_Answer]:
+        if self._loop is None or self._loop.is_closed():
+            job.close()
+            raise SourceError("the engine does not run, so nothing can be asked of it")
+        return asyncio.run_coroutine_threadsafe(job, self._loop)
+
+    async def _plan(self, targets: tuple[Target, ...]) -> tuple[Plan, ...]:
+        if self._switch is None:
+            return tuple(Plan(target, Means.NONE, problem="nothing here can pause an agent") for target in targets)
+        return tuple(await self._switch.plan(targets))
+
+    async def _carry_out(self, command: Command) -> Outcome:
+        if self._switch is None:
+            refused = tuple(Result(target, verified=False, detail="nothing here can") for target in command.targets)
+            return Outcome(command, refused, 0)
+        outcome = await self._switch.carry_out(command)
+        self._dirty.set()
+        return outcome
+
     def _turn_to(self, view: View) -> None:
         self._view = view
         self._publish()
 
     def _make(self, view: View) -> Snapshot:
         self._seq += 1
-        return self._fleet.snapshot(view, now_ms(), self._seq, tuple(slot.status for slot in self._slots))
+        statuses = tuple(slot.status for slot in self._slots)
+        return self._with_holds(self._fleet.snapshot(view, now_ms(), self._seq, statuses))
+
+    def _with_holds(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with our holds beside the agents' own states; an unchanged row stays the same object."""
+        holds = self.holds()
+        if not holds or snapshot.view.group_by not in _OF_ONE_AGENT:
+            return snapshot
+        return replace(snapshot, rows=tuple(self._mark(row, holds) for row in snapshot.rows))
+
+    def _mark(self, row: Row, holds: Mapping[Target, Hold]) -> Row:
+        hold = holds.get(Target(*row.group[:2]))
+        if hold is None:
+            return row
+        known = self._marked.get(row.group)
+        if known is None or known[0] is not row or known[1] != hold:
+            took = "" if hold.milliseconds is None else f"{hold.milliseconds} ms"
+            detail = "; ".join(filter(None, (took, hold.detail, hold.reason)))
+            known = row, hold, replace(row, hold=hold.state.value, hold_detail=detail or None)
+            self._marked[row.group] = known
+        return known[2]
 
     def _publish(self) -> None:
         self._snapshot = self._make(self._view)
@@ -194,6 +274,8 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         for slot in self._slots:
             self._keep(self._supervise(slot))
+        if self._switch is not None:
+            self._keep(self._switch.run(self._dirty.set))
         self._keep(self._tell_when_caught_up())
         self._keep(self._prune())
         self._ready.set()

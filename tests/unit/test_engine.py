@@ -9,6 +9,7 @@ import pytest
 
 from clawtop import engine as engine_module
 from clawtop.engine import Engine, now_ms
+from clawtop.model.commands import Command, Hold, HoldState, Means, Outcome, Pause, Plan, Result, Target
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Call, Event, Tokens
 from clawtop.model.keys import Key
@@ -152,3 +153,52 @@ def test_stopping_twice_and_never_started_is_fine() -> None:
     engine.start()
     engine.stop()
     engine.stop()
+
+
+class Recorded:
+    """A switch that holds whatever it is told to."""
+
+    def __init__(self) -> None:
+        self.held: dict[Target, Hold] = {}
+        self.watching = threading.Event()
+
+    async def plan(self, targets: Sequence[Target]) -> Sequence[Plan]:
+        return [Plan(target, Means.GATEWAY) for target in targets]
+
+    async def carry_out(self, command: Command) -> Outcome:
+        for target in command.targets:
+            self.held[target] = Hold(target, HoldState.PAUSED, 1, "me@here", "too dear", "", 250)
+        return Outcome(command, tuple(Result(t, verified=True, detail="") for t in command.targets), 250)
+
+    def holds(self) -> dict[Target, Hold]:
+        return self.held
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        self.watching.set()
+        await asyncio.Event().wait()
+
+
+def test_a_hold_is_ours_and_stands_beside_the_agents_state() -> None:
+    target = Target("local", "main")
+    switch = Recorded()
+    engine = Engine([Scripted(gives([call("a"), call("b", agent="coder")]))], ALL, delay=0.1, switch=switch)
+    engine.start()
+    try:
+        assert engine.caught_up(PATIENCE)
+        assert switch.watching.wait(PATIENCE)
+        assert engine.plan((target,)).result(PATIENCE)[0].means is Means.GATEWAY
+        assert engine.submit(Pause((target,))).result(PATIENCE).verified
+        held = {row.label: row for row in until(engine, lambda s: any(row.hold for row in s.rows)).rows}
+        assert (held["main"].hold, held["main"].hold_detail) == ("paused", "250 ms; too dear")
+        assert held["coder"].hold is None
+        assert engine.look(ALL).result(PATIENCE).rows[0] is engine.look(ALL).result(PATIENCE).rows[0]
+    finally:
+        engine.stop()
+
+
+def test_without_a_switch_nothing_can_be_paused_and_it_is_said() -> None:
+    with running(Scripted(gives([call("a")]))) as engine:
+        target = Target("local", "main")
+        assert engine.plan((target,)).result(PATIENCE)[0].problem
+        assert not engine.submit(Pause((target,))).result(PATIENCE).verified
+        assert engine.holds() == {}
