@@ -21,6 +21,7 @@ PIECE = 720
 
 _PAGE, _MINUTES = 3600, 60
 _OPEN_UNTIL, _OPEN_FROM = 2 * 3600, 23 * 3600
+_WORTH_A_PAGE = 6
 _NEVER = 1 << 62
 _HEAD = Struct("<BBI")
 
@@ -123,12 +124,14 @@ class Series:
             hours.setdefault(minute // _MINUTES, []).append(minute)
         for number, minutes in hours.items():
             end = (number + 1) * _PAGE
-            if now - _OPEN_FROM < end <= now - _OPEN_UNTIL:
+            if number in self.pages:  # it was taken over beside minutes of its own
+                continue
+            if len(minutes) >= _WORTH_A_PAGE and now - _OPEN_FROM < end <= now - _OPEN_UNTIL:
                 self.pages[number] = _page([(minute % _MINUTES, self.levels[1].pop(minute)) for minute in minutes])
 
     def _open(self, number: int) -> None:
         for minute, bucket in _minutes(self.pages.pop(number).packed):
-            self.levels[1][number * _MINUTES + minute] = bucket
+            self._put(1, number * _MINUTES + minute, *bucket)
         self.due = min(self.due, (number + 1) * _PAGE + _OPEN_UNTIL)
 
     def open_pages(self, since: int = 0, until: int = _NEVER) -> None:
@@ -141,8 +144,14 @@ class Series:
         """Take all that another series has."""
         self.total += other.total
         self.latencies += other.latencies
-        self.open_pages()
-        other.open_pages()
+        self.due = min(self.due, other.due)
+        for number, page in other.pages.items():
+            if number in self.pages:
+                self._open(number)
+                for minute, bucket in _minutes(page.packed):
+                    self._put(1, number * _MINUTES + minute, *bucket)
+            else:
+                self.pages[number] = page
         for level, buckets in enumerate(other.levels):
             for index, bucket in buckets.items():
                 self._put(level, index, *bucket)

@@ -83,14 +83,29 @@ def test_a_page_knows_its_tokens_piece_by_piece() -> None:
     assert pieces(series, 60) == exact
 
 
-def test_absorbing_adds_everything() -> None:
-    ours, theirs = ages(20 * 3600), ages(30 * 86400)
-    mine, other = filled(ours), filled(theirs)
-    mine.roll(NOW_S)
+def test_absorbing_adds_everything_packed_or_not() -> None:
+    ours, theirs = ages(20 * 3600, 900), ages(21 * 3600, 900)
+    for theirs_is_rolled in (True, False):
+        for ours_is_rolled in (True, False):
+            mine, other = filled(ours), filled(theirs)
+            if ours_is_rolled:
+                mine.roll(NOW_S)
+            if theirs_is_rolled:
+                other.roll(NOW_S)
+            mine.absorb(other)
+            mine.roll(NOW_S)
+            assert content(mine, 60) == content(filled(ours + theirs), 60)
+            assert (mine.total, mine.latencies) == (filled(ours + theirs).total, filled(ours + theirs).latencies)
+
+
+def test_what_was_absorbed_grows_old_as_well() -> None:
+    mine, other = Series(), filled(ages(20 * 3600, 900))
     other.roll(NOW_S)
     mine.absorb(other)
-    assert content(mine, 86400) == content(filled(ours + theirs), 86400)
-    assert mine.total == filled(ours + theirs).total
+    mine.roll(NOW_S + 3 * 86400)
+    assert not mine.pages
+    assert not mine.levels[1]
+    assert sum(counted(tally, TOKENS) for _, tally, _ in mine.since(0, 3600)) == counted(mine.total, TOKENS)
 
 
 def test_rolling_is_only_looked_at_when_something_is_due() -> None:
