@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clawtop.fleet.order import SORTS
 from clawtop.formats.attribution import ProjectRule
 from clawtop.model.errors import UsageError
-from clawtop.model.selection import NUMBERS, TEXTS
 from clawtop.model.snapshot import Grouping, Window
 
 _LARGEST = 1024 * 1024
@@ -92,7 +92,7 @@ def _delay(value: object) -> float:
 
 
 def _column(value: object) -> str:
-    if not isinstance(value, str) or value.removeprefix("-") not in {*NUMBERS, *TEXTS}:
+    if not isinstance(value, str) or value.removeprefix("-") not in SORTS:
         raise _NotExpectedError
     return value
 
@@ -114,7 +114,7 @@ def _rule(value: object) -> ProjectRule:
 
 _WINDOWS = tuple(window.value for window in Window)
 _GROUPINGS = tuple(grouping.value for grouping in Grouping)
-_SORTS = "a number or text of the filter, e.g. cost or -name"
+_SORTS = f"one of {', '.join(sorted(SORTS))}, with a minus to turn it round"
 
 _OPTIONS = (
     _Option("sources", "sources", "a list of source URIs", _words, "what to read, instead of looking for it"),

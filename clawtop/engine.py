@@ -4,6 +4,7 @@ A screen that stalls delays nothing here: it pulls the latest snapshot and skips
 """
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -272,6 +273,7 @@ class Engine:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._fleet.prune(now_ms())  # what is older than the minutes is then never kept by the second
         for slot in self._slots:
             self._keep(self._supervise(slot))
         if self._switch is not None:
@@ -306,6 +308,7 @@ class Engine:
             await slot.caught_up.wait()
         self._publish()
         self._caught_up.set()
+        gc.freeze()  # history stays: a full collection need not walk it again and again
 
     async def _prune(self) -> None:
         while True:
