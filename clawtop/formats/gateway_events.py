@@ -46,6 +46,7 @@ class GatewayEvents:
         self.unknown = False
         self._companion = companion
         self._introduced: set[str] = set()
+        self._asked: set[tuple[str, str | None]] = set()
 
     def learn_agents(self, payload: Table) -> list[Event]:
         """Take in agents.list: every agent is there, whatever it has spent."""
@@ -132,7 +133,7 @@ class GatewayEvents:
         return self.runs.lost(now)
 
     def _running(self, payload: Table, now: int) -> list[Event]:
-        self._meet(self.roster.who(payload))
+        self._meet(payload)
         events = [event for event in self.runs.read(payload, now) if self._tells(event)]
         # 2026.6 names nothing but the run in some of its last words
         run = self.runs.find(payload)
@@ -152,20 +153,28 @@ class GatewayEvents:
         return self._row({**row, "lastRunError": payload.get("lastRunError")}, now)
 
     def _row(self, row: Table, now: int) -> list[Event]:
+        self._meet(row)
         who = self.roster.learn_session(row)
         if who is None:
             return []
-        self._meet(who)
         return [*self.introduce(), *(event for event in self.runs.learn_row(row, who, now) if self._tells(event))]
 
-    def _meet(self, who: tuple[str, str | None] | None) -> None:
-        if who is not None and (who[1] is None or who[0] not in self.roster.agents):
+    def _meet(self, payload: Table) -> None:
+        """Have the roster fetched again where an agent or a session is heard of for the first time."""
+        key = text(payload.get("sessionKey")) or text(payload.get("key"))
+        agent = text(payload.get("agentId"), 100) or read_session_key(key).agent
+        session = text(payload.get("sessionId")) or self.roster.session_of(key)
+        if agent is None or (session is not None and agent in self.roster.agents):
+            return
+        # some sessions are in no list, and asking again would not help
+        if (agent, key) not in self._asked:
+            self._asked.add((agent, key))
             self.unknown = True
 
     def _message(self, payload: Table, now: int) -> list[Event]:
+        self._meet(payload)
         who = self.roster.who(payload)
         if who is None or who[1] is None:
-            self.unknown = True
             return []
         return self._entry(who[0], who[1], payload, now)
 

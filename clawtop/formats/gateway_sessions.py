@@ -128,6 +128,10 @@ class GatewayRoster:
         )
         agent.who.learn(session, facts)
 
+    def session_of(self, key: str | None) -> str | None:
+        """The id of the session that goes by this key now."""
+        return self._sessions.get(key or "")
+
     def who(self, payload: Table) -> tuple[str, str | None] | None:
         """(agent, session id) that an event speaks of; the id is None where nobody told it yet."""
         key = text(payload.get("sessionKey"))
