@@ -14,12 +14,13 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from clawtop.model.errors import ClawtopError
+from clawtop.model.errors import ClawtopError, UsageError
 from clawtop.model.snapshot import Snapshot, View
 from clawtop.tui import keys
 from clawtop.tui.ascii_filter import AsciiOnly
 from clawtop.tui.feed import Feed
 from clawtop.tui.options import Colours, ScreenOptions, colours, needs_ascii
+from clawtop.tui.render.columns import unknown as unknown_columns
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.render.plain import printable
 from clawtop.tui.screens.fleet import FleetScreen
@@ -27,6 +28,8 @@ from clawtop.tui.screens.reader import HelpScreen, Reader
 from clawtop.tui.themes import BASIC, OWN
 
 _ASCII_ONLY = AsciiOnly()
+NOTICE_SECONDS = 12
+"""How long what is told at the start stays on the screen."""
 
 __all__ = ["ClawtopApp", "ScreenOptions", "run_screen"]
 
@@ -41,7 +44,6 @@ class ClawtopApp(App[int]):
     AUTO_FOCUS = None
 
     def __init__(self, feed: Feed, options: ScreenOptions = ScreenOptions()) -> None:  # noqa: B008
-        """Raises UsageError where `options` maps keys that cannot be mapped."""
         depth = colours(os.environ) if options.colours is None else options.colours
         # Without colours, Textual drops them only from a theme of the terminal's own sixteen.
         super().__init__(ansi_color=True if depth is not Colours.TRUE else None)
@@ -58,8 +60,12 @@ class ClawtopApp(App[int]):
             self.register_theme(theme)
         self.theme = OWN.name if depth is Colours.TRUE else BASIC.name
         self.set_class(self._glyphs.ascii_only, "-ascii")
-        self.set_keymap(keys.keymap(options.preset, options.keys))
-        self.fleet = FleetScreen(self, self._glyphs)
+        mapping, problem = _mapping(options)
+        self.set_keymap(mapping)
+        unknown = unknown_columns(options.columns)
+        self._notices = (*options.notices, *problem, *(f"columns: {each!r} is no column" for each in unknown))
+        columns = tuple(dict.fromkeys(each for each in options.columns if each not in unknown))
+        self.fleet = FleetScreen(self, self._glyphs, columns)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -70,6 +76,11 @@ class ClawtopApp(App[int]):
     def view(self) -> View:
         """What was asked of the feed last."""
         return self._view
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the user was told at the start."""
+        return self._notices
 
     @property
     def offers_demo(self) -> bool:
@@ -109,6 +120,8 @@ class ClawtopApp(App[int]):
         self._context_of_screen = contextvars.copy_context()
         self.push_screen(self.fleet)
         self._feed.listen(self._published)
+        for notice in self._notices:
+            self.notify(self._shown(notice), severity="warning", timeout=NOTICE_SECONDS, markup=False)
 
     def on_unmount(self) -> None:
         """Be left alone by the engine."""
@@ -157,8 +170,10 @@ class ClawtopApp(App[int]):
 
     def say(self, words: str, *, wrong: bool = False) -> None:
         """Tell the user something for a few seconds."""
-        shown = printable(words, ascii_only=self._glyphs.ascii_only)
-        self.notify(shown, severity="error" if wrong else "information", markup=False)
+        self.notify(self._shown(words), severity="error" if wrong else "information", markup=False)
+
+    def _shown(self, words: str) -> str:
+        return printable(words, ascii_only=self._glyphs.ascii_only)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, and the one for terminals that have only ASCII."""
@@ -207,9 +222,18 @@ class ClawtopApp(App[int]):
         self.say(f"not saved: {problem}", wrong=True)
 
 
+def _mapping(options: ScreenOptions) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The keys as they are asked for, else those of the preset and why."""
+    try:
+        return keys.keymap(options.preset, options.keys), ()
+    except UsageError as error:
+        preset = options.preset if options.preset in keys.PRESETS else keys.PLAIN
+        return keys.keymap(preset, {}), (str(error),)
+
+
 def run_screen(feed: Feed, options: ScreenOptions) -> int:
     """Show the feed until the user quits; returns the exit code.
 
-    Raises UsageError where `options` maps keys that cannot be mapped.
+    Keys that cannot be mapped and columns that do not exist are told on the screen and left out.
     """
     return ClawtopApp(feed, options).run(mouse=options.mouse) or 0

@@ -1,6 +1,6 @@
 """What screens share: the view that was asked for, the feed behind it, and how the keys are called."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -17,6 +17,10 @@ class Desk(Protocol):
     @property
     def view(self) -> View:
         """What was asked for last."""
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the user was told at the start."""
 
     @property
     def offers_demo(self) -> bool:

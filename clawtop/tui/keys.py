@@ -68,6 +68,9 @@ PAGE: tuple[Binding, ...] = (
     _key("end", "scroll_to_end(1)", "bottom", "Scroll to the bottom", "page.bottom", MOVE),
 )
 
+PLAIN = "htop"
+"""The preset of those who named none."""
+
 PRESETS: Mapping[str, Mapping[str, str]] = {
     "htop": {},
     "vim": {

@@ -21,7 +21,9 @@ class ScreenOptions:
 
     `delay` is the least time between two pictures, in seconds. Without `ascii` and `colours` the environment says
     what the terminal can show. `keys` maps the id of a key binding to other keys, e.g. {"filter": "slash,f3"}, on
-    top of `preset` ("htop" or "vim"). `demo_offer` starts the demo source.
+    top of `preset` ("htop" or "vim"). `columns` are ids of the table's columns in their order; without any they go
+    by priority and width. `notices` are lines that are shown at the start and stay readable on the sources' page.
+    `demo_offer` starts the demo source.
     """
 
     view: View = View()
@@ -32,6 +34,8 @@ class ScreenOptions:
     colours: Colours | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     preset: str = "htop"
+    columns: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     demo_offer: Callable[[], None] | None = None
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from textual.events import Paste
 
-from clawtop.model.errors import UsageError
 from clawtop.model.events import State
 from clawtop.model.snapshot import Grouping, Health, SourceStatus
 from clawtop.tui import keys
@@ -179,9 +178,39 @@ async def test_the_keys_of_vim() -> None:
         assert app.screen is not app.fleet
 
 
-async def test_wrong_keys_are_refused_before_anything_is_shown() -> None:
-    with pytest.raises(UsageError):
-        stage(FleetFeed(), keys={"nothing": "x"})
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keys": {"nothing": "x"}}, "keys: 'nothing' is no command"),
+        ({"keys": {"quit": "g"}, "preset": "vim"}, "would mean both 'group' and 'quit'"),
+        ({"preset": "emacs"}, "keys: no preset 'emacs'"),
+        ({"columns": ("cost", "colour")}, "columns: 'colour' is no column"),
+        ({"notices": ("config.toml: [b]delay\u202e",)}, "config.toml: [b]delay\ufffd"),
+    ],
+)
+async def test_what_is_wrong_in_the_config_is_told_and_stays_readable(options: dict[str, object], words: str) -> None:
+    app = stage(FleetFeed(), **options)
+    async with app.run_test(size=(160, 40), notifications=True) as pilot:
+        await pilot.pause()
+        assert words[:30] in shown(app)
+        app.clear_notifications()
+        await pilot.press("j" if options.get("preset") == "vim" else "down", "o")
+        await pilot.pause()
+        assert words in shown(app)
+        assert "128,412 entries" in shown(app)
+        assert selected(app) == names(app)[1]
+
+
+async def test_columns_are_chosen_in_the_config_and_on_the_screen() -> None:
+    app = stage(FleetFeed(), columns=("name", "errors", "cost", "errors", "colour"))
+    async with app.run_test(size=(100, 40)) as pilot:
+        await pilot.pause()
+        assert [place.column.id for place in app.fleet.table.places] == ["name", "errors", "cost"]
+        await pilot.press("c", *"answers", "enter", "escape", "c", *"dollars", "down", "enter")
+        await pilot.pause()
+        assert "[ ] $" in shown(app)
+        await pilot.press("escape")
+        assert [place.column.id for place in app.fleet.table.places] == ["name", "errors", "calls"]
 
 
 async def test_the_page_of_an_agent_shows_what_it_is_made_of_and_keeps_up() -> None:
@@ -315,6 +344,33 @@ async def test_while_reading_the_cursor_rests_on_the_first_row() -> None:
         feed.publish()
         await pilot.pause()
         assert selected(app) == "later"
+
+
+async def test_a_table_that_was_empty_begins_at_the_top_of_its_first_full_order() -> None:
+    feed = FleetFeed(0, [SourceStatus("openclaw:x", Health.DOWN, "no")])
+    app = stage(feed)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        reading = SourceStatus("demo:", Health.READING, entries=3, demo=True)
+        for count, source in ((2, reading), (5, replace(reading, health=Health.OK))):
+            feed.agents = [
+                replace(each, usd_per_hour=1.0 + number) for number, each in enumerate(FleetFeed(count).agents)
+            ]
+            feed.sources = (source,)
+            feed.at += 500
+            feed.publish()
+            await pilot.pause()
+            assert selected(app) == names(app)[0]
+        for _ in range(2):
+            feed.at += 2000
+            feed.publish()
+            await pilot.pause()
+            assert selected(app) == names(app)[0] == feed.snapshot.rows[0].label
+        feed.agents = [*feed.agents, replace(feed.agents[0], label="new", group=("local", "new"), usd_per_hour=99.0)]
+        feed.at += 2000
+        feed.publish()
+        await pilot.pause()
+        assert selected(app) == names(app)[1]
 
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40), (200, 50), (400, 100)])

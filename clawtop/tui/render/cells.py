@@ -129,12 +129,17 @@ def unpriced(row: Row) -> bool:
     return row.basis is Basis.UNKNOWN and (row.counters.unpriced_calls > 0 or row.counters.calls > 0)
 
 
+def rate_unknown(row: Row) -> bool:
+    """Whether nothing is known about what it spends now: an old call without a price spends nothing any more."""
+    return unpriced(row) and row.calls_per_min > 0
+
+
 def usd_per_hour(at: Look, _width: int, glyphs: Glyphs) -> Line:
     """Dollars per hour over the last minutes."""
     row = at.row
     if "usd_per_hour" in row.blind:
         return (Span(glyphs.unseen, "faint"),)
-    if unpriced(row):
+    if rate_unknown(row):
         return (Span("?", "muted"),)
     amount = dollars(row.usd_per_hour)
     return (Span(amount, heat(at.share) or ("value" if row.usd_per_hour > 0 else "faint")),)

@@ -1,6 +1,6 @@
 """The columns of the fleet table: what each says, how wide it is, and which of them a terminal has room for."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -96,13 +96,22 @@ class Place(NamedTuple):
 Layout = tuple[Place, ...]
 
 
-def layout(width: int, grouping: Grouping, hidden: Collection[str] = ()) -> Layout:
-    """The columns that fit into `width` cells, in their order on the screen; `hidden` are ids left out at will."""
+def unknown(columns: Iterable[str]) -> tuple[str, ...]:
+    """Those ids that no column has."""
+    return tuple(name for name in columns if name not in BY_ID)
+
+
+def layout(width: int, grouping: Grouping, hidden: Collection[str] = (), chosen: Sequence[str] = ()) -> Layout:
+    """The columns that fit into `width` cells; `hidden` are ids left out at will.
+
+    `chosen` are the ids of those that are wanted, in their order on the screen and of their importance; without any
+    the plan says what is most important.
+    """
     room = width - GUTTER - 1
     widths: dict[str, int] = {}
-    for name, wanted in _PLAN:
+    for name, wanted in (*((each, BY_ID[each].width) for each in chosen), *_PLAN):
         column = BY_ID[name]
-        if name in hidden or grouping in column.but:
+        if name in hidden or (chosen and name not in chosen) or grouping in column.but:
             continue
         if name not in widths:
             need = column.width + (1 if widths else 0)
@@ -113,7 +122,8 @@ def layout(width: int, grouping: Grouping, hidden: Collection[str] = ()) -> Layo
         more = max(0, min(room, wanted - widths[name]))
         widths[name] += more
         room -= more
-    return tuple(Place(column, widths[column.id]) for column in COLUMNS if column.id in widths)
+    order = chosen or BY_ID
+    return tuple(Place(BY_ID[name], widths[name]) for name in order if name in widths)
 
 
 def title(column: Column, view: View) -> str:

@@ -94,7 +94,7 @@ def page(
 
 def _title(row: Row, snapshot: Snapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     at = cell.look(row, snapshot.total, snapshot.at, glyphs)
-    burn = f" {'$?' if cell.unpriced(row) else f'${dollars(row.usd_per_hour)}'}/h "
+    burn = f" {'$?' if cell.rate_unknown(row) else f'${dollars(row.usd_per_hour)}'}/h "
     part = f"  {percent(100 * at.share / cell.SHARE_STEPS)} of the fleet" if at.share else ""
     name = printable(row.label, max(8, width - 44), ascii_only=glyphs.ascii_only)
     known = (

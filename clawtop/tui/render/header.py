@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from clawtop.model.events import Tokens
 from clawtop.model.snapshot import Health, Snapshot, SourceStatus
-from clawtop.tui.render.cells import unpriced
+from clawtop.tui.render.cells import rate_unknown, unpriced
 from clawtop.tui.render.digits import big
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.graph import area, bar
@@ -49,9 +49,10 @@ def _badges(snapshot: Snapshot, more: Sequence[str]) -> Sequence[str]:
 def burn(snapshot: Snapshot) -> tuple[str, str]:
     """Dollars per hour of the whole fleet as a number, and what to add where a price is missing."""
     total = snapshot.total
-    if unpriced(total):
+    if rate_unknown(total):
         return "?", ""
-    return dollars(total.usd_per_hour), "+?" if total.counters.unpriced_calls > 0 else ""
+    unknown = total.calls_per_min > 0 and total.counters.unpriced_calls > 0
+    return dollars(total.usd_per_hour), "+?" if unknown else ""
 
 
 def spent(snapshot: Snapshot) -> str:

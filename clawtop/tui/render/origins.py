@@ -1,5 +1,7 @@
 """The sources' page: what was read from where, and what could not be used and why."""
 
+from collections.abc import Sequence
+
 from clawtop.model.snapshot import Health, Snapshot, SourceStatus
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.header import health_sign
@@ -8,9 +10,14 @@ from clawtop.tui.render.plain import printable
 from clawtop.units import age, size
 
 
-def page(snapshot: Snapshot, cells: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """Every source in full."""
+def page(snapshot: Snapshot, cells: int, glyphs: Glyphs, notices: Sequence[str] = ()) -> tuple[Line, ...]:
+    """Every source in full, after what was said at the start."""
     out: list[Line] = [EMPTY]
+    for notice in notices:
+        words = wrap(printable(notice, ascii_only=glyphs.ascii_only), max(10, cells - 6))
+        out.extend((Span(f"  {' ' if index else glyphs.warning} {line}", "warn"),) for index, line in enumerate(words))
+    if notices:
+        out.append(EMPTY)
     for source in snapshot.sources:
         out.extend((*_source(source, snapshot.at, cells, glyphs), EMPTY))
     if not snapshot.sources:

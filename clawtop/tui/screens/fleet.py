@@ -33,7 +33,7 @@ class FleetScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = list(keys.FLEET)
     AUTO_FOCUS = None
 
-    def __init__(self, desk: Desk, glyphs: Glyphs) -> None:
+    def __init__(self, desk: Desk, glyphs: Glyphs, columns: tuple[str, ...] = ()) -> None:
         super().__init__()
         self._desk = desk
         self._glyphs = glyphs
@@ -42,7 +42,7 @@ class FleetScreen(Screen[None]):
         self._before: Filter = everything
         self._header = Lines(id="header")
         self._head = TableHead(glyphs)
-        self.table = FleetTable(glyphs)
+        self.table = FleetTable(glyphs, columns)
         self._empty = Lines(id="empty")
         self.filter_line = FilterLine(glyphs)
         self._foot = Lines(id="foot")
@@ -247,9 +247,9 @@ class FleetScreen(Screen[None]):
 
     def _toggle_column(self, name: str | None) -> Sequence[lists.Item]:
         if name is not None:
-            self.table.hide(self.table.hidden ^ {name})
+            self.table.toggle(name)
             self._paint()
-        return lists.columns(self.view, self.table.hidden)
+        return lists.columns(self.view, self.table.left_out)
 
     def action_window(self, step: int) -> None:
         """Count over another window."""

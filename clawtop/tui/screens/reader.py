@@ -101,7 +101,7 @@ class SourcesScreen(Reader):
 
     def lines(self, width: int) -> Sequence[Line]:
         """Every source in full."""
-        return origins.page(self._desk.snapshot, width, self._glyphs)
+        return origins.page(self._desk.snapshot, width, self._glyphs, self._desk.notices)
 
 
 class DetailScreen(Reader):

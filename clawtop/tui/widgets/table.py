@@ -10,7 +10,7 @@ from textual.strip import Strip
 
 from clawtop.model.snapshot import Row, Snapshot
 from clawtop.tui.render.cells import Look, look
-from clawtop.tui.render.columns import Layout, body, column_at, head, layout
+from clawtop.tui.render.columns import BY_ID, Layout, body, column_at, head, layout
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Span
 from clawtop.tui.render.order import RESORT_MS, Group, aimed, arrange, moved
@@ -60,7 +60,7 @@ class FleetTable(Painted, ScrollView, can_focus=False):
     class Moved(Message):
         """The cursor is on another row, or the rows in sight are others."""
 
-    def __init__(self, glyphs: Glyphs) -> None:
+    def __init__(self, glyphs: Glyphs, columns: tuple[str, ...] = ()) -> None:
         super().__init__(id="table")
         self._glyphs = glyphs
         self._snapshot: Snapshot | None = None
@@ -71,8 +71,10 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         self._strips: dict[Group, tuple[_Drawn, Strip]] = {}
         self._shown: dict[int, _Drawn] = {}
         self._touched = False
+        self._filling = False
         self.cursor: Group | None = None
         self.tagged: set[Group] = set()
+        self.chosen = columns
         self.hidden: frozenset[str] = frozenset()
         self.places: Layout = ()
         self.follow = False
@@ -111,7 +113,9 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         self._snapshot = snapshot
         other = before is None or before.view != snapshot.view
         due = self._sorted_at is None or snapshot.at - self._sorted_at >= RESORT_MS or snapshot.at < self._sorted_at
-        if other or (due and not still):
+        self._filling = self._filling or (before is not None and not before.rows)
+        sorts = other or (due and not still)
+        if sorts:
             self._sorted_at = snapshot.at
             self._rows = snapshot.rows
         else:
@@ -120,6 +124,7 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         self._last = self._last if at is None else at
         self._at = {row.group: number for number, row in enumerate(self._rows)}
         self._rest(snapshot, other=other)
+        self._filling = self._filling and not (sorts and self._rows and not snapshot.reading)
         if before is None or before.view.group_by is not snapshot.view.group_by:
             self.tagged.clear()
         for group in self._strips.keys() - self._at.keys():
@@ -130,13 +135,16 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         self._draw()
 
     def _rest(self, snapshot: Snapshot, *, other: bool) -> None:
-        """Put a cursor that nobody has moved yet, or that a new view has no row for, on the first row."""
-        untouched = not self._touched and snapshot.reading
+        """Put a cursor that nobody has moved yet, or that a new view has no row for, on the first row.
+
+        A table that was empty has no order yet: the cursor waits for the first one that is made of all its rows.
+        """
+        untouched = not self._touched and (snapshot.reading or self._filling)
         if self._rows and (self.cursor is None or untouched or (other and self.cursor not in self._at)):
             self.cursor = self._rows[0].group
 
     def _resize(self, snapshot: Snapshot) -> None:
-        places = layout(self.app.size.width, snapshot.view.group_by, self.hidden)
+        places = layout(self.app.size.width, snapshot.view.group_by, self.hidden, self.chosen)
         if places != self.places:
             self.places = places
             self._forget()
@@ -157,10 +165,18 @@ class FleetTable(Painted, ScrollView, can_focus=False):
             self._draw()
             self.post_message(self.Moved())
 
-    def hide(self, columns: frozenset[str]) -> None:
-        """Leave these columns out."""
-        self.hidden = columns
+    def toggle(self, column: str) -> None:
+        """Leave this column out, or take it in again; behind those that were chosen, if it was none of them."""
+        if self.chosen and column not in self.chosen:
+            self.chosen = (*self.chosen, column)
+        else:
+            self.hidden ^= {column}
         self.on_resize()
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The ids of the columns that are not wanted."""
+        return self.hidden | (BY_ID.keys() - set(self.chosen) if self.chosen else frozenset())
 
     def notify_style_update(self) -> None:
         """Draw everything again in the new colours."""

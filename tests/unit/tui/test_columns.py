@@ -9,7 +9,19 @@ from clawtop.model.events import State, Tokens
 from clawtop.model.snapshot import Basis, Counters, Grouping, Row, View, Window
 from clawtop.tui.render import cells
 from clawtop.tui.render.cells import Look, look
-from clawtop.tui.render.columns import BY_ID, COLUMNS, GUTTER, Layout, body, column_at, head, layout, next_sort, title
+from clawtop.tui.render.columns import (
+    BY_ID,
+    COLUMNS,
+    GUTTER,
+    Layout,
+    body,
+    column_at,
+    head,
+    layout,
+    next_sort,
+    title,
+    unknown,
+)
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.render.line import Line, text, width
 from tests.tui.fleet_feed import START, row
@@ -65,6 +77,13 @@ def test_the_most_important_columns_come_first(room: int, more: str) -> None:
     wanted = {60: 40, 80: 60, 100: 80, 120: 100, 160: 120, 200: 160}
     before = set(ids(layout(wanted[room], Grouping.AGENT)))
     assert set(ids(layout(room, Grouping.AGENT))) - before == set(more.split())
+
+
+def test_chosen_columns_keep_their_order_and_the_first_have_room_first() -> None:
+    assert ids(layout(200, Grouping.AGENT, chosen=("cost", "name", "calls"))) == ["cost", "name", "calls"]
+    assert ids(layout(40, Grouping.AGENT, chosen=("cost", "model", "user", "name"))) == ["cost", "model", "user"]
+    assert ids(layout(200, Grouping.MODEL, {"cost"}, ("cost", "model", "name"))) == ["name"]
+    assert unknown(("cost", "colour")) == ("colour",)
 
 
 def test_columns_that_say_nothing_for_a_grouping_are_left_out() -> None:
@@ -124,6 +143,7 @@ UNPRICED = Counters(calls=5, unpriced_calls=5)
         ("cost", row(cost=0, basis=Basis.UNKNOWN, counters=Counters()), "0.00"),
         ("cost", row(blind=frozenset(["cost"])), "–"),
         ("usd_per_hour", row(basis=Basis.UNKNOWN, counters=UNPRICED), "?"),
+        ("usd_per_hour", row(basis=Basis.UNKNOWN, counters=UNPRICED, usd_per_hour=0.0, calls_per_min=0.0), "0.00"),
         ("usd_per_hour", row(usd_per_hour=0.001), "<0.01"),
         ("retries", row(counters=Counters(retries=3)), "3"),
         ("retries", row(blind=frozenset(["retries"])), "–"),

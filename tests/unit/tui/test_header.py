@@ -56,6 +56,15 @@ def test_an_unknown_price_is_unknown() -> None:
     assert "$? in 1h" in said(replace(SNAPSHOT, total=total))
 
 
+def test_old_calls_without_a_price_leave_no_doubt_about_what_is_spent_now() -> None:
+    counters = Counters(calls=9, unpriced_calls=3)
+    total = replace(SNAPSHOT.total, usd_per_hour=0.0, calls_per_min=0.0, cost=1_380_000, counters=counters)
+    for basis in (Basis.MIXED, Basis.UNKNOWN):
+        assert " $0.00/h " in said(replace(SNAPSHOT, total=replace(total, basis=basis)))
+    assert "$1.38+? in 1h" in said(replace(SNAPSHOT, total=total))
+    assert " $0.00+?/h " in said(replace(SNAPSHOT, total=replace(total, calls_per_min=0.2)))
+
+
 def test_a_demo_says_so() -> None:
     demo = replace(SNAPSHOT, sources=(replace(OK_SOURCE, demo=True),))
     assert " DEMO " in said(demo)
@@ -106,6 +115,8 @@ def test_the_sources_page_says_all_of_it() -> None:
     assert "refused \ufffd[31m" in words
     assert "50.0 MB of 200 MB" in words
     assert "Not all sources can see: fallbacks, retries" in words
+    told = "\n".join(text(line) for line in page(snapshot, 40, UNICODE, ("config.toml: \x1b " + "word " * 9,)))
+    assert told.startswith("\n  ▲ config.toml: \ufffd word word word word\n    word")
     nothing = replace(SNAPSHOT, sources=(), rows=(), view=View())
     assert "No source at all" in "\n".join(text(line) for line in page(nothing, 80, UNICODE))
 
