@@ -154,16 +154,17 @@ def test_the_screen_names_the_agents_and_q_leaves_it(worked: Lab) -> None:
 
 
 def test_a_killed_gateway_leaves_nothing_running_and_its_restart_no_gap(lab: Lab) -> None:
+    asked = len(lab.requests())
     with Live(lab.state_dir) as live:
         lab.turn("main", "SLOWPLEASE", "agent:main:killed")
         live.until(lambda shown: state(shown, "main") == "running", "main runs")
+        eventually(lambda: len(lab.requests()) > asked, "the model to be asked")
         lab.kill9()
         live.until(lambda shown: state(shown, "main") != "running", "main does not run with its gateway dead")
     assert state(once(lab.state_dir), "main") != "running"
 
     lab.restart()
     if lab.version.startswith("2026.9"):
-        # It takes the turn up again, unless it is told to abort it before that.
         eventually(lambda: "agent:main:killed" in lab.running(), "the turn to be taken up again", every=0.2)
         cut_off(lab, "agent:main:killed")
     assert lab.turn("main", "hello again").wait() == "ok"
