@@ -8,6 +8,7 @@ async with FakeGateway({"sessions.list": lambda params: {"sessions": []}}) as fa
 import asyncio
 import inspect
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -62,6 +63,7 @@ class FakeGateway:
         challenge: bool = True,
         granted: list[str] | None = None,
         token: str = TOKEN,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.handlers: dict[str, Handler] = {"sessions.subscribe": lambda _: {"subscribed": True}, **(handlers or {})}
         self.protocol = protocol
@@ -70,9 +72,11 @@ class FakeGateway:
         self.challenge = challenge
         self.granted = granted
         self.token = token
+        self.tls = tls
         self.boots = 1
         self.calls: list[tuple[str, Params]] = []
         self.connections: set[ServerConnection] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._server: Server | None = None
         self._port = 0
         self._seq = 0
@@ -80,8 +84,8 @@ class FakeGateway:
 
     @property
     def url(self) -> str:
-        """`ws://127.0.0.1:PORT`."""
-        return f"ws://127.0.0.1:{self._port}"
+        """`ws://127.0.0.1:PORT`, with `wss` where it was given a certificate."""
+        return f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self._port}"
 
     @property
     def address(self) -> GatewayAddress:
@@ -100,7 +104,14 @@ class FakeGateway:
     async def listen(self) -> None:
         """Begin, or come back on the same port after `die`."""
         self._server = await serve(
-            self._serve, "127.0.0.1", self._port, max_size=None, ping_interval=None, compression=None, close_timeout=0.1
+            self._serve,
+            "127.0.0.1",
+            self._port,
+            ssl=self.tls,
+            max_size=None,
+            ping_interval=None,
+            compression=None,
+            close_timeout=0.1,
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
@@ -110,8 +121,8 @@ class FakeGateway:
         if server is None:
             return
         self.boots += 1
-        for connection in list(self.connections):
-            connection.transport.abort()
+        for task in list(self._serving):
+            task.cancel()
         server.close()
         await server.wait_closed()
 
@@ -137,6 +148,9 @@ class FakeGateway:
         return [params for name, params in self.calls if name == method]
 
     async def _serve(self, connection: ServerConnection) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving.add(serving)
         try:
             if self.challenge:
                 await connection.send(_event("connect.challenge", {"nonce": "n", "ts": 0}))
@@ -144,15 +158,17 @@ class FakeGateway:
                 await self._answer(connection, json.loads(message))
         except ConnectionClosed:
             pass
-        except Death:
+        except (Death, asyncio.CancelledError):
             connection.transport.abort()
         finally:
+            self._serving.discard(serving)
             self.connections.discard(connection)
             self._news.set()
 
     async def _answer(self, connection: ServerConnection, frame: Params) -> None:
         method, params = frame["method"], frame.get("params") or {}
         self.calls.append((method, params))
+        self._news.set()
         answer: dict[str, object] = {"type": "res", "id": frame["id"]}
         try:
             answer |= {"ok": True, "payload": await self._payload(method, params)}
@@ -160,8 +176,6 @@ class FakeGateway:
             answer |= {"ok": False, "error": refusal.error}
         except Silence:
             return
-        finally:
-            self._news.set()
         await connection.send(json.dumps(answer))
         if method == "connect":
             if not answer["ok"]:

@@ -69,8 +69,11 @@ def no_gateway(url: str, why: str) -> str:
 
 
 def silence(url: str, seconds: float) -> str:
-    """Nothing came back at all."""
-    return f"{url} did not answer within {seconds:g} s: is the gateway's machine up, and its port open to this one?"
+    """Nothing came back, or nothing that makes sense."""
+    return (
+        f"no answer of a gateway from {url} within {seconds:g} s: "
+        "is its machine up, the port gateway.port of its openclaw.json, and open to this machine?"
+    )
 
 
 def _why(error: Exception, url: str) -> str:
@@ -84,6 +87,8 @@ def _why(error: Exception, url: str) -> str:
             why = f"nothing listens at {url}: is the gateway running, and is this gateway.port of its openclaw.json?"
         case socket.gaierror():
             why = f"the name in {url} is not known: {error.strerror}"
+        case ConnectionError() if url.startswith("wss:"):
+            why = f"{url} does not speak TLS (it hung up): is it ws:// instead of wss://?"
         case ProxyError() | InvalidProxy():
             why = f"the proxy that the environment names for {url} does not work: {str(error)[:200]}"
         case OSError():
