@@ -1,0 +1,267 @@
+"""Pause, abort and resume on one gateway. It holds no connection between commands.
+
+operator.admin is asked for only while a command is carried out, by a connection of its own.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+
+from clawtop.control.config_hold import stood_before
+from clawtop.control.gateway_calls import Operator
+from clawtop.control.holds import Busy, HoldStore, OpenHolds
+from clawtop.control.outcomes import Asker, aborted, failed, paused, resumed, unsupported
+from clawtop.control.pausing import Pausing, Told, beside
+from clawtop.control.planning import Survey, plan_for
+from clawtop.control.record import ConfigBefore, CronBefore, DamagedHold, HoldRecord, Stood
+from clawtop.control.resuming import Resuming
+from clawtop.control.stopping import Stopping
+from clawtop.gateway.connection import GatewayAddress, connect
+from clawtop.gateway.errors import GatewayError, Refused
+from clawtop.model.commands import Hold, Means, Plan, Result, Step, Target
+
+READ = ("operator.read",)
+ACT = ("operator.read", "operator.write", "operator.admin")
+_STALE_SECONDS = 120.0
+_ABORT_SECONDS = 15.0
+_LOCK_SECONDS = 10.0
+_LOCK_WAIT_SECONDS = 0.1
+_MOST_CHATS = 50
+
+
+class GatewayControl:
+    """Acts on the agents of one gateway, which are those of `host`."""
+
+    def __init__(self, host: str, address: GatewayAddress, store: HoldStore, *, config_hold: bool = True) -> None:
+        self.host = host
+        self.address = address
+        self._store = store
+        self._config_hold = config_hold
+        self._survey: Survey | None = None
+        self._surveyed = 0.0
+        self._unknown: set[tuple[str, str]] = set()
+        self._ended: set[str] = set()
+
+    async def plan(self, agents: Sequence[str], held: Mapping[str, Hold]) -> list[Plan]:
+        """What a pause of these agents would do. Where the gateway is gone, the plan says so.
+
+        What it reads is kept for a pause that follows soon.
+        """
+        try:
+            async with self.operator(READ) as operator:
+                survey = await operator.survey()
+        except GatewayError as error:
+            targets = [self._target(agent) for agent in agents]
+            return [Plan(target, Means.GATEWAY, problem=str(error), held=held.get(target.agent)) for target in targets]
+        self._survey, self._surveyed = survey, time.monotonic()
+        return [
+            plan_for(self._target(agent), survey, held.get(agent), config_hold=self._config_hold) for agent in agents
+        ]
+
+    async def pause(self, agents: Sequence[str], asker: Asker, told: Told) -> list[Result]:
+        """Pause these agents side by side; what happens on the way is `told`."""
+        began = time.monotonic()
+        with ExitStack() as locks:
+            results = await self._lock(agents, locks)
+            free = [agent for agent in agents if agent not in results]
+            if free:
+                results |= await self._pause(free, asker, told, began)
+        return [results[agent] for agent in agents]
+
+    async def resume(self, agents: Sequence[str], asker: Asker, told: Told, *, force: bool, keep: bool) -> list[Result]:
+        """Undo the holds on these agents."""
+        with ExitStack() as locks:
+            results = await self._lock(agents, locks)
+            free = [agent for agent in agents if agent not in results]
+            if free:
+                results |= await self._resume(free, asker, told, force=force, keep=keep)
+        return [results[agent] for agent in agents]
+
+    async def abort(self, agents: Sequence[str], *, commands: bool) -> list[Result]:
+        """Cut off what these agents run now."""
+        began = time.monotonic()
+        try:
+            async with self.operator(ACT) as operator:
+                survey = await self._recent_survey(operator)
+                if not survey.aborts:
+                    chats = {agent: await self._abort_chats(operator, survey, agent) for agent in agents}
+                    return [unsupported(self._target(agent), chats[agent], None) for agent in agents]
+                stopping = Stopping(operator, agents, survey.activity.sessions, commands=commands)
+                stopping.strike(survey.activity)
+                quiet = await beside(stopping.quiet(began + _ABORT_SECONDS), stopping.run())
+        except GatewayError as error:
+            return [failed(self._target(agent), str(error)) for agent in agents]
+        took = _since(began)
+        return [aborted(self._target(agent), stopping.progress[agent], took, quiet=quiet) for agent in agents]
+
+    @asynccontextmanager
+    async def operator(self, scopes: Sequence[str]) -> AsyncIterator[Operator]:
+        """A connection to ask and act on. Raises GatewayError, Refused where the scopes are not granted."""
+        async with connect(self.address, scopes=scopes) as gateway:
+            missing = set(scopes) - gateway.hello.scopes
+            if missing and "operator.admin" not in gateway.hello.scopes:
+                raise Refused("FORBIDDEN", f"this token may not {', '.join(sorted(missing))}", "connect")
+            yield Operator(gateway, self._unknown, self._ended)
+
+    async def _lock(self, agents: Sequence[str], locks: ExitStack) -> dict[str, Result]:
+        """Keep other clawtops off these agents; the result of those that another one keeps for too long."""
+        until = time.monotonic() + _LOCK_SECONDS
+        results: dict[str, Result] = {}
+        # in one order everywhere, or two clawtops could wait for each other
+        for agent in sorted(agents):
+            while True:
+                try:
+                    locks.enter_context(self._store.lock(self._target(agent)))
+                except Busy as busy:
+                    if time.monotonic() < until:
+                        await asyncio.sleep(_LOCK_WAIT_SECONDS)
+                        continue
+                    results[agent] = failed(self._target(agent), str(busy))
+                except OSError as error:
+                    results[agent] = failed(self._target(agent), f"no lock in the state directory: {error}")
+                break
+        return results
+
+    async def _pause(self, agents: Sequence[str], asker: Asker, told: Told, began: float) -> dict[str, Result]:
+        pausing: Pausing | None = None
+        try:
+            async with self.operator(ACT) as operator:
+                survey = await self._recent_survey(operator)
+                records = [self._record(agent, survey, asker) for agent in agents]
+                holds = OpenHolds(self._store, records)
+                for record in records:
+                    await holds.write(record)
+                if not survey.aborts:
+                    return await self._pause_old(operator, survey, holds)
+                pausing = Pausing(operator, survey, holds, config_hold=self._config_hold, told=told)
+                done = await pausing.run()
+        except GatewayError as error:
+            steps = {agent: pausing.all_steps(agent) if pausing else () for agent in agents}
+            return {agent: failed(self._target(agent), str(error), steps[agent], asker) for agent in agents}
+        except OSError as error:
+            why = f"nothing was changed, because the hold cannot be written down: {error}"
+            return {agent: failed(self._target(agent), why) for agent in agents}
+        for one in done.values():
+            await holds.write(one.record.with_steps(one.steps))
+        took = _since(began)
+        return {agent: paused(one, took, config_hold=self._config_hold) for agent, one in done.items()}
+
+    async def _pause_old(self, operator: Operator, survey: Survey, holds: OpenHolds) -> dict[str, Result]:
+        """On a gateway that aborts only runs begun by chat.send: stop what can be stopped, and say what cannot."""
+        results: dict[str, Result] = {}
+        for agent, record in holds.records.items():
+            steps = await self._abort_chats(operator, survey, agent)
+            for job in survey.jobs_of(agent):
+                began = time.monotonic()
+                await operator.switch_job(job.id, on=False)
+                steps.append(Step(f"cron job {job.name} off", done=True, milliseconds=_since(began)))
+            await holds.write(record.with_steps(tuple(steps)))
+            results[agent] = unsupported(self._target(agent), steps, record)
+        return results
+
+    async def _abort_chats(self, operator: Operator, survey: Survey, agent: str) -> list[Step]:
+        steps: list[Step] = []
+        for session in [it for it in survey.activity.sessions if it.agent == agent][:_MOST_CHATS]:
+            began = time.monotonic()
+            if await operator.abort_session(session.key):
+                steps.append(Step(f"chat run in {session.key}", done=True, milliseconds=_since(began)))
+        return steps
+
+    async def _resume(
+        self, agents: Sequence[str], asker: Asker, told: Told, *, force: bool, keep: bool
+    ) -> dict[str, Result]:
+        records, damaged = self._read(agents, asker)
+        unwritten = {agent for agent, record in records.items() if record.config is _UNKNOWN}
+        holds = OpenHolds(self._store, list(records.values()), unwritten=unwritten)
+        resuming: Resuming | None = None
+        try:
+            async with self.operator(ACT) as operator:
+                resuming = Resuming(operator, holds, force=force, keep=keep, told=told)
+                done = await resuming.run()
+        except GatewayError as error:
+            steps = {agent: tuple(resuming.results[agent].steps) if resuming else () for agent in agents}
+            return {agent: failed(self._target(agent), str(error), steps[agent], asker) for agent in agents}
+        results: dict[str, Result] = {}
+        for agent, one in done.items():
+            target = self._target(agent)
+            if not (one.conflicts or one.problems):
+                if agent in damaged:
+                    one.notes.append(f"the unreadable hold file lies in {self._store.set_aside(target)}")
+                self._store.remove(target)
+            results[agent] = resumed(target, one, holds.records[agent], damaged.get(agent))
+        return results
+
+    async def _recent_survey(self, operator: Operator) -> Survey:
+        """What was read when the question was opened, if that is not long ago; it is used once."""
+        survey, self._survey = self._survey, None
+        if survey is not None and time.monotonic() - self._surveyed < _STALE_SECONDS:
+            return survey
+        return await operator.survey()
+
+    def _record(self, agent: str, survey: Survey, asker: Asker) -> HoldRecord:
+        """What stands there now, written down as that to which a resume returns; an older hold's notes stay."""
+        target = self._target(agent)
+        try:
+            old = self._store.read(target)
+        except DamagedHold:
+            self._store.set_aside(target)
+            old = None
+        cron = tuple(CronBefore(job.id, job.name, job.model) for job in survey.jobs_of(agent))
+        config = self._config_before(agent, survey, old)
+        if old is None:
+            return HoldRecord(
+                target=target,
+                since=asker.at,
+                by=asker.by,
+                pid=os.getpid(),
+                reason=asker.reason,
+                gateway=self.address.url,
+                config=config,
+                cron=cron,
+            )
+        noted = {job.id for job in old.cron}
+        return replace(old, config=config, cron=(*old.cron, *(job for job in cron if job.id not in noted)))
+
+    def _config_before(self, agent: str, survey: Survey, old: HoldRecord | None) -> ConfigBefore | None:
+        if not self._config_hold or survey.roster is None or not survey.aborts:
+            return None if old is None else old.config
+        now = stood_before(survey.roster, agent)
+        if old is None or old.config is None:
+            return now
+        # somebody may have given it another model under the hold: the last one that a person chose is what comes back
+        return replace(old.config, model=now.model, known=True) if now.known else old.config
+
+    def _read(self, agents: Sequence[str], asker: Asker) -> tuple[dict[str, HoldRecord], dict[str, str]]:
+        """({agent: its hold}, {agent: what is wrong with its hold file}); without a hold, an empty one of unknowns."""
+        records: dict[str, HoldRecord] = {}
+        damaged: dict[str, str] = {}
+        for agent in agents:
+            target = self._target(agent)
+            record: HoldRecord | None = None
+            try:
+                record = self._store.read(target)
+            except DamagedHold as error:
+                damaged[agent] = str(error)
+            records[agent] = record or HoldRecord(target, asker.at, asker.by, os.getpid(), config=_UNKNOWN)
+        return records, damaged
+
+    def _target(self, agent: str) -> Target:
+        return Target(self.host, agent)
+
+
+_UNKNOWN = ConfigBefore(
+    form="entries",
+    roster=True,
+    entry=True,
+    model=Stood(there=False),
+    tools=Stood(there=False),
+    denied=False,
+    known=False,
+)
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

@@ -1,0 +1,236 @@
+"""The gateway's calls that control needs, over one connection, in the words of whatever version answers.
+
+Older gateways refuse parameters they do not know. Such a parameter is left out from then on, which is how their
+abilities are found without looking at version numbers.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from clawtop.control.config_hold import Patch, Roster, UnreadableConfig, read_roster
+from clawtop.control.gateway_facts import (
+    Activity,
+    Job,
+    Session,
+    Task,
+    own_model,
+    read_background_runs,
+    read_jobs,
+    read_models,
+    read_sessions,
+    read_tasks,
+    text,
+)
+from clawtop.control.planning import Survey
+from clawtop.control.record import SessionBefore
+from clawtop.formats.session_keys import read_session_key
+from clawtop.gateway.connection import Gateway
+from clawtop.gateway.errors import Refused
+
+_PAGE = 200
+_MOST_PAGES = 50
+_UNKNOWN_PARAMETER = re.compile(r"unexpected property '(\w+)'")
+_CONFIG_CHANGED = "config changed since last load"
+_RETRY_AFTER = re.compile(r"retry after (\d{1,4})s")
+_CONFIG_SECONDS = 40.0  # a config write waits for the gateway to apply it
+
+
+class ConfigChanged(Exception):
+    """Somebody wrote the config after it was read."""
+
+    def __init__(self) -> None:
+        super().__init__("somebody else writes it all the time")
+
+
+class TooManyWrites(Exception):
+    """The gateway takes no more config writes for some seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"the gateway takes no config change for {seconds} s")
+        self.seconds = seconds
+
+
+@dataclass(slots=True)
+class Operator:
+    """An operator's calls on one connection. Each raises GatewayError.
+
+    `unknown` are the (method, parameter) pairs this gateway refuses, `ended` background runs known to be over though
+    nothing in the gateway's records says so.
+    """
+
+    gateway: Gateway
+    unknown: set[tuple[str, str]] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+
+    def can(self, method: str) -> bool:
+        """Whether the gateway has this method."""
+        return method in self.gateway.hello.methods
+
+    async def sessions(self) -> list[Session]:
+        """All sessions."""
+        return [session for page in await self._pages("sessions.list", {}) for session in read_sessions(page)]
+
+    async def activity(self) -> Activity:
+        """What runs now, of all agents."""
+        # not every version has the filter; the others answer with all sessions
+        sessions, tasks, background = await asyncio.gather(
+            self._pages("sessions.list", {"activeOnly": True}), self.tasks(), self.background()
+        )
+        return Activity([session for page in sessions for session in read_sessions(page)], tasks, background)
+
+    async def tasks(self) -> list[Task]:
+        """Tasks that have not ended; none where the gateway keeps no tasks."""
+        if not self.can("tasks.list"):
+            return []
+        return read_tasks(await self._lenient("tasks.list", {"status": ["running", "queued"], "limit": _PAGE}))
+
+    async def background(self) -> dict[str, str]:
+        """{run id: agent} of runs outside any session; empty where the gateway keeps no audit log."""
+        if not self.can("audit.list"):
+            return {}
+        runs = read_background_runs(await self._lenient("audit.list", {"kind": "agent_run", "limit": _PAGE}))
+        return {run: agent for run, agent in runs.items() if run not in self.ended}
+
+    async def jobs(self, default_agent: str | None) -> list[Job]:
+        """All cron jobs, those that are off, too."""
+        pages = await self._pages("cron.list", {"includeDisabled": True})
+        return [job for page in pages for job in read_jobs(page, default_agent)]
+
+    async def models(self) -> tuple[dict[str, str], str | None]:
+        """({agent: the model the gateway runs it on}, the default agent)."""
+        return read_models(await self.gateway.call("agents.list"))
+
+    async def roster(self) -> Roster:
+        """The config's agents. Raises UnreadableConfig, too."""
+        return read_roster(await self.gateway.call("config.get"))
+
+    async def survey(self) -> Survey:
+        """Everything that a plan and a pause need to know beforehand."""
+        sessions, tasks, background, (models, default) = await asyncio.gather(
+            self.sessions(), self.tasks(), self.background(), self.models()
+        )
+        jobs, (roster, raw, trouble) = await asyncio.gather(self.jobs(default), self._config())
+        return Survey(
+            activity=Activity(sessions, tasks, background),
+            jobs=tuple(jobs),
+            models=models,
+            roster=roster,
+            raw=raw,
+            trouble=trouble,
+            aborts=self.can("sessions.abort"),
+        )
+
+    async def _config(self) -> tuple[Roster | None, str, str]:
+        try:
+            config = await self.gateway.call("config.get")
+            roster = read_roster(config)
+        except (Refused, UnreadableConfig) as error:
+            return None, "", str(error)
+        trouble = "" if self.can("config.patch") else "this gateway takes no change of its config"
+        return None if trouble else roster, text(config.get("raw")) or "", trouble
+
+    async def abort_session(self, key: str) -> bool:
+        """Cut off what a session runs and drop what waits for it; whether something ran."""
+        if self.can("sessions.abort"):
+            answer = await self._lenient("sessions.abort", {"key": key, "clearQueued": True}, optional=("clearQueued",))
+            return answer.get("status") == "aborted"
+        return (await self.gateway.call("chat.abort", {"sessionKey": key})).get("aborted") is True
+
+    async def abort_run(self, run: str) -> bool:
+        """Cut off a run that is in no session; whether it still ran."""
+        ran = (await self.gateway.call("sessions.abort", {"runId": run})).get("status") == "aborted"
+        if not ran:
+            self.ended.add(run)
+        return ran
+
+    async def cancel_task(self, task: str, reason: str) -> bool:
+        """End a task; whether there was something to end."""
+        answer = await self.gateway.call("tasks.cancel", {"taskId": task, "reason": reason})
+        return answer.get("cancelled") is True
+
+    async def switch_job(self, job: str, *, on: bool, model: str | None = None, had_model: bool = False) -> None:
+        """Switch a cron job on or off; with `had_model` its own model is set, too, or taken away with None."""
+        patch: dict[str, object] = {"enabled": on}
+        if had_model:
+            patch["payload"] = {"kind": "agentTurn", "model": model}
+        await self.gateway.call("cron.update", {"id": job, "patch": patch})
+
+    async def own_model_of(self, key: str) -> SessionBefore | None:
+        """The model that an existing session was given, None for none; only a patch of nothing tells it exactly."""
+        return _given(key, await self.gateway.call("sessions.patch", {"key": key}))
+
+    async def set_model(self, key: str, model: str | None, thinking: str | None = None) -> SessionBefore | None:
+        """Give a session a model of its own or take it away; returns what it has then."""
+        level = {"thinkingLevel": thinking} if thinking is not None else {}
+        return _given(key, await self.gateway.call("sessions.patch", {"key": key, "model": model, **level}))
+
+    async def patch_config(self, patch: Patch, base_hash: str | None) -> None:
+        """Change the config. Raises ConfigChanged, TooManyWrites, too."""
+        params: dict[str, object] = {
+            "raw": orjson.dumps(patch.merge).decode(),
+            "replacePaths": list(patch.replace_paths),
+            **({"baseHash": base_hash} if base_hash else {}),
+        }
+        try:
+            await self._lenient("config.patch", params, optional=("replacePaths",), seconds=_CONFIG_SECONDS)
+        except Refused as refused:
+            if _CONFIG_CHANGED in refused.message:
+                raise ConfigChanged from None
+            wait = _RETRY_AFTER.search(refused.message) if "rate limit" in refused.message else None
+            if wait is not None:
+                raise TooManyWrites(int(wait[1])) from None
+            raise
+
+    async def _pages(self, method: str, params: Mapping[str, object]) -> list[dict[str, Any]]:
+        pages: list[dict[str, Any]] = []
+        offset = 0
+        while len(pages) < _MOST_PAGES:
+            page = await self._lenient(method, {**params, "limit": _PAGE, **({"offset": offset} if offset else {})})
+            pages.append(page)
+            following = page.get("nextOffset")
+            if page.get("hasMore") is not True or not isinstance(following, int) or following <= offset:
+                break
+            offset = following
+        return pages
+
+    async def _lenient(
+        self,
+        method: str,
+        params: Mapping[str, object],
+        *,
+        optional: Sequence[str] | None = None,
+        seconds: float = 10.0,
+    ) -> dict[str, Any]:
+        """Call without the parameters this gateway does not know; `optional` are those that may be left out."""
+        wanted = dict(params)
+        while True:
+            known = {name: value for name, value in wanted.items() if (method, name) not in self.unknown}
+            try:
+                return await self.gateway.call(method, known, timeout=seconds)
+            except Refused as refused:
+                found = _UNKNOWN_PARAMETER.search(refused.message)
+                droppable = found is not None and found[1] in (wanted if optional is None else optional)
+                if found is None or not droppable or found[1] not in known:
+                    raise
+                self.unknown.add((method, found[1]))
+
+
+def _given(key: str, answer: Mapping[str, Any]) -> SessionBefore | None:
+    entry = answer.get("entry")
+    if not isinstance(entry, dict) or (model := own_model(entry)) is None:
+        return None
+    profile = text(entry.get("authProfileOverride"))
+    chosen_profile = entry.get("authProfileOverrideSource") != "auto"
+    return SessionBefore(
+        key=key,
+        session=text(entry.get("sessionId")),
+        model=model,
+        profile=profile if chosen_profile else None,
+        thinking=text(entry.get("thinkingLevel")),
+        chosen=entry.get("modelOverrideSource") != "auto" or read_session_key(key).subagent,
+    )

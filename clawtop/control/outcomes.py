@@ -1,0 +1,110 @@
+"""What is said about a command's result for one agent. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clawtop.control.pausing import Paused
+from clawtop.control.record import HoldRecord
+from clawtop.control.resuming import Resumed
+from clawtop.control.stopping import Progress
+from clawtop.model.commands import Hold, HoldState, Result, Step, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, why, and when (Unix ms)."""
+
+    by: str
+    reason: str | None
+    at: int
+
+
+def paused(one: Paused, took: int, *, config_hold: bool) -> Result:
+    """A pause that was carried out: it holds, or what is wrong with it."""
+    record = one.record
+    done = ", ".join(_counted(one, config_hold=config_hold)) or "nothing ran"
+    detail = "; ".join(one.problems) or done
+    if not config_hold:
+        detail += "; it holds only as long as clawtop runs (control.config_hold is off)"
+    state = HoldState.FAILED if one.problems else HoldState.PAUSED
+    verified = not one.problems
+    return Result(
+        target=record.target,
+        verified=verified,
+        detail=detail,
+        hold=Hold(record.target, state, record.since, record.by, record.reason, detail, took if verified else None),
+        steps=one.steps,
+        settled=one.settled,
+        verified_after=took if verified else None,
+    )
+
+
+def failed(target: Target, why: str, steps: Sequence[Step] = (), asker: Asker | None = None) -> Result:
+    """A command that could not be carried out, or only in part. With `asker` a hold may stand in part."""
+    done = [step.what for step in steps if step.done]
+    detail = why + (f"; done before: {', '.join(done)}" if done else "")
+    hold = None if asker is None else Hold(target, HoldState.FAILED, asker.at, asker.by, asker.reason, detail)
+    return Result(target, verified=False, detail=detail, hold=hold, steps=tuple(steps))
+
+
+def unsupported(target: Target, steps: Sequence[Step], record: HoldRecord | None) -> Result:
+    """A command on a gateway that aborts only runs begun by chat.send."""
+    done = ", ".join(step.what for step in steps) or "nothing of it was begun by chat.send"
+    detail = f"this gateway (protocol 3) cannot stop runs begun by `agent`; stopped: {done}"
+    hold = None
+    if record is not None:
+        hold = Hold(target, HoldState.UNSUPPORTED, record.since, record.by, record.reason, detail)
+    return Result(target, verified=False, detail=detail, hold=hold, steps=tuple(steps))
+
+
+def aborted(target: Target, progress: Progress, took: int, *, quiet: bool) -> Result:
+    """An abort."""
+    left = ", ".join(sorted(item.label for item in progress.active))
+    if quiet:
+        detail = f"{_many(progress.stopped, 'run')} stopped" if progress.stopped else "nothing ran"
+    else:
+        detail = f"still active: {left or 'unknown'}"
+    return Result(
+        target=target,
+        verified=quiet,
+        detail=detail,
+        steps=tuple(progress.steps.values()),
+        settled=progress.settled,
+        verified_after=took if quiet else None,
+    )
+
+
+def resumed(target: Target, one: Resumed, record: HoldRecord, damage: str | None) -> Result:
+    """A resume: everything is back, or what is in the way."""
+    said = [f"{it.what} was {it.before} and is {it.now} now" for it in one.conflicts]
+    if said:
+        said.append("say whether the old value comes back (--force) or the new one stays (--keep)")
+    said += one.problems
+    verified = not said
+    if verified:
+        said.append("as it was before" if one.steps else "there was nothing to undo")
+    if damage is not None:
+        said.append(f"{damage}; which cron jobs were on and which sessions had models of their own is not known")
+    detail = "; ".join((*said, *one.notes))
+    hold = None if verified else Hold(target, HoldState.FAILED, record.since, record.by, record.reason, detail)
+    return Result(
+        target=target,
+        verified=verified,
+        detail=detail,
+        hold=hold,
+        steps=tuple(one.steps),
+        conflicts=tuple(one.conflicts),
+    )
+
+
+def _counted(one: Paused, *, config_hold: bool) -> Sequence[str]:
+    jobs = sum(step.done for step in one.steps if step.what.startswith("cron job "))
+    told = [f"{_many(one.stopped, 'run')} stopped"] if one.stopped else []
+    told += [f"{_many(jobs, 'cron job')} off"] if jobs else []
+    told += ["config held"] if config_hold else []
+    models = len(one.record.sessions)
+    return [*told, f"{_many(models, 'session model')} set aside"] if models else told
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,239 @@
+"""Carrying out a pause on one gateway: everything side by side, written down first, and verified at the end."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from clawtop.control.config_hold import HELD_MODEL, Roster, UnreadableConfig, hold_patch, is_held, stood_before
+from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
+from clawtop.control.gateway_facts import Job, Session
+from clawtop.control.holds import OpenHolds
+from clawtop.control.planning import Survey
+from clawtop.control.record import CronBefore, HoldRecord, SessionBefore
+from clawtop.control.stopping import Stopping
+from clawtop.gateway.errors import Refused, TimedOut
+from clawtop.model.commands import HoldState, Step
+
+_AT_ONCE = 8
+_TRIES = 3
+_QUIET_SECONDS = 20.0
+_PASSES = 2
+_HEAD_START_SECONDS = 0.3
+
+Told = Callable[[str, HoldState, str], None]
+"""Takes news of an agent's hold while it is being carried out."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """How a pause of one agent came out: what is wrong with it, nothing where it holds."""
+
+    record: HoldRecord
+    problems: tuple[str, ...]
+    settled: int | None
+    stopped: int
+    steps: tuple[Step, ...]
+
+
+class Pausing:
+    """One pause of some agents of a gateway. What the survey knew is in the holds, on disk, already."""
+
+    def __init__(
+        self,
+        operator: Operator,
+        survey: Survey,
+        holds: OpenHolds,
+        *,
+        config_hold: bool,
+        told: Told,
+    ) -> None:
+        self._operator = operator
+        self._survey = survey
+        self._holds = holds
+        self._config_hold = config_hold
+        self._told = told
+        self._limit = asyncio.Semaphore(_AT_ONCE)
+        self._unwilling: dict[str, str] = {}
+        self._config_trouble = "" if survey.roster is not None else survey.trouble
+        self._steps: dict[str, list[Step]] = {agent: [] for agent in holds.records}
+        self.stopping = Stopping(operator, list(holds.records), survey.activity.sessions)
+
+    async def run(self) -> dict[str, Paused]:
+        """Stop, hold and verify. Raises GatewayError where the gateway is gone; `all_steps` say how far it came."""
+        self.stopping.strike(self._survey.activity)
+        return await beside(self._hold_and_verify(), self.stopping.run())
+
+    async def _hold_and_verify(self) -> dict[str, Paused]:
+        # a gateway does one thing at a time, and a config write takes it long: what costs money goes first
+        await self.stopping.first_answers(_HEAD_START_SECONDS)
+        await asyncio.gather(
+            self._hold_config(),
+            *(self._switch_off(agent, self._survey.jobs_of(agent)) for agent in self._holds.records),
+            *(self._clear_models(agent, self._survey.candidates(agent)) for agent in self._holds.records),
+        )
+        quiet = await self.stopping.quiet(time.monotonic() + _QUIET_SECONDS)
+        problems = await self._verify()
+        if not quiet:
+            for agent, progress in self.stopping.progress.items():
+                problems[agent] += [f"{item.label} is still active" for item in progress.active]
+        return {agent: self._paused(agent, problems[agent]) for agent in self._holds.records}
+
+    def _paused(self, agent: str, problems: Sequence[str]) -> Paused:
+        progress = self.stopping.progress[agent]
+        record = self._holds.records[agent]
+        return Paused(record, tuple(problems), progress.settled, progress.stopped, self.all_steps(agent))
+
+    def all_steps(self, agent: str) -> tuple[Step, ...]:
+        """What was done for an agent so far."""
+        return (*self.stopping.progress[agent].steps.values(), *self._steps[agent])
+
+    async def _hold_config(self) -> None:
+        if not self._config_hold or self._survey.roster is None:
+            return
+        began = time.monotonic()
+        try:
+            await self._patch_config(self._survey.roster)
+        except (Refused, UnreadableConfig) as error:
+            self._config_trouble = str(error)
+        milliseconds = _since(began)
+        for agent in self._holds.records:
+            done = not self._config_trouble
+            self._steps[agent].append(Step(f"config: model {HELD_MODEL}", done, self._config_trouble, milliseconds))
+
+    async def _patch_config(self, roster: Roster) -> None:
+        tries = _TRIES
+        while True:
+            patch = hold_patch(roster, list(self._holds.records))
+            if patch is None:
+                return
+            try:
+                await self._operator.patch_config(patch, roster.hash)
+            except TooManyWrites as limit:
+                await self._wait_for_writes(limit)
+            except (ConfigChanged, TimedOut) as error:
+                tries -= 1
+                if not tries:
+                    raise UnreadableConfig(f"its config could not be changed: {error}") from None
+            else:
+                return
+            roster = await self._operator.roster()
+            await self._note_config(roster)
+
+    async def _wait_for_writes(self, limit: TooManyWrites) -> None:
+        for agent in self._holds.records:
+            self._told(agent, HoldState.STOPPING, f"{limit}; what starts meanwhile is aborted")
+        await asyncio.sleep(limit.seconds + 1)
+
+    async def _note_config(self, roster: Roster) -> None:
+        """The config was changed after it was read: what stands there now is what a resume has to bring back."""
+        for agent, record in self._holds.records.items():
+            fresh = stood_before(roster, agent)
+            if fresh.known:
+                await self._holds.write(replace(record, config=fresh))
+
+    async def _switch_off(self, agent: str, jobs: Iterable[Job]) -> None:
+        await asyncio.gather(*(self._switch_job_off(agent, job) for job in jobs if job.id not in self._unwilling))
+
+    async def _switch_job_off(self, agent: str, job: Job) -> None:
+        began = time.monotonic()
+        async with self._limit:
+            try:
+                await self._operator.switch_job(job.id, on=False, had_model=job.model is not None)
+                detail = ""
+            except Refused as error:
+                # the gateway keeps jobs of its own that nobody can switch off; the config holds their runs
+                self._unwilling[job.id] = detail = error.message
+        self._steps[agent].append(Step(f"cron job {job.name} off", not detail, detail, _since(began)))
+
+    async def _clear_models(self, agent: str, sessions: Sequence[Session]) -> None:
+        """Look up each session's own model, write all of them down, then take them away."""
+        found = await asyncio.gather(*(self._limited(self._operator.own_model_of(session.key)) for session in sessions))
+        given = [session for session in found if session is not None]
+        noted = {session.key for session in self._holds.records[agent].sessions}
+        fresh = tuple(session for session in given if session.key not in noted)
+        if fresh:
+            record = self._holds.records[agent]
+            await self._holds.write(replace(record, sessions=(*record.sessions, *fresh)))
+        await asyncio.gather(*(self._clear_model(agent, session) for session in given))
+
+    async def _clear_model(self, agent: str, session: SessionBefore) -> None:
+        began = time.monotonic()
+        try:
+            left = await self._limited(self._operator.set_model(session.key, None))
+            detail = "" if left is None else f"it still has {left.model}"
+        except Refused as error:
+            detail = error.message
+        self._steps[agent].append(Step(f"model of {session.key} cleared", not detail, detail, _since(began)))
+
+    async def _verify(self) -> dict[str, list[str]]:
+        """What does not hold yet, by agent. What came up since the plan was made is held in a second pass."""
+        for _ in range(_PASSES):
+            survey = await self._operator.survey()
+            problems = {agent: list(self._problems(agent, survey)) for agent in self._holds.records}
+            late = {agent: (self._jobs_on(agent, survey), self._given(agent, survey)) for agent in self._holds.records}
+            if not any(jobs or sessions for jobs, sessions in late.values()):
+                break
+            for agent, (jobs, sessions) in late.items():
+                await self._note_jobs(agent, jobs)
+                await self._switch_off(agent, jobs)
+                await self._clear_models(agent, sessions)
+        return problems
+
+    def _problems(self, agent: str, survey: Survey) -> Iterable[str]:
+        if self._config_hold and self._config_trouble:
+            yield f"its config is not held: {self._config_trouble}"
+        elif self._config_hold and not self._runs_held(agent, survey):
+            yield f"the gateway still runs it on {survey.models.get(agent) or 'another model'}"
+        if not self._config_hold:
+            yield from (f"cron job {name}: {why}" for name, why in self._stubborn(agent, survey))
+        yield from (f"cron job {job.name} is on" for job in self._jobs_on(agent, survey))
+        yield from (f"{session.key} has a model of its own" for session in self._given(agent, survey))
+
+    def _runs_held(self, agent: str, survey: Survey) -> bool:
+        if agent in survey.models:
+            return survey.models[agent] == HELD_MODEL
+        entry = survey.roster.entry(agent) if survey.roster is not None else None
+        return is_held((entry or {}).get("model"))
+
+    def _stubborn(self, agent: str, survey: Survey) -> Iterable[tuple[str, str]]:
+        return ((job.name, self._unwilling[job.id]) for job in survey.jobs_of(agent) if job.id in self._unwilling)
+
+    def _jobs_on(self, agent: str, survey: Survey) -> list[Job]:
+        return [job for job in survey.jobs_of(agent) if job.id not in self._unwilling]
+
+    def _given(self, agent: str, survey: Survey) -> list[Session]:
+        return [session for session in survey.candidates(agent) if session.own]
+
+    async def _note_jobs(self, agent: str, jobs: Sequence[Job]) -> None:
+        record = self._holds.records[agent]
+        noted = {job.id for job in record.cron}
+        fresh = tuple(CronBefore(job.id, job.name, job.model) for job in jobs if job.id not in noted)
+        if fresh:
+            await self._holds.write(replace(record, cron=(*record.cron, *fresh)))
+
+    async def _limited(self, call: Awaitable[T]) -> T:
+        async with self._limit:
+            return await call
+
+
+async def beside(work: Awaitable[T], watch: Awaitable[None]) -> T:
+    """The result of `work`, with `watch` running until then; raises what either of them raises."""
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(watch)
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            # a watch that ends before the work has failed
+            await watching
+        return await working
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

@@ -1,0 +1,226 @@
+"""What a hold writes down before it changes anything: enough to undo it, whoever does that and whenever."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+from clawtop.model.commands import Step, Target
+from clawtop.model.errors import ClawtopError
+
+SCHEMA = "clawtop/hold/1"
+_T = TypeVar("_T")
+
+
+class DamagedHold(ClawtopError):
+    """A hold was written down and cannot be read any more."""
+
+
+class Stood(NamedTuple):
+    """A value of a config: whether it was there at all, and as which JSON."""
+
+    there: bool
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigBefore:
+    """What a gateway's config said of an agent. `form` is entries or list: how that gateway keeps its agents.
+
+    `roster` and `entry` say whether the agents' container and the agent's entry were there. `known` is off where the
+    hold's own values stood there already, so that what was there before cannot be known.
+    """
+
+    form: str
+    roster: bool
+    entry: bool
+    model: Stood
+    tools: Stood
+    denied: bool
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CronBefore:
+    """A cron job that was on, and the model of its own that it had."""
+
+    id: str
+    name: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBefore:
+    """A session with a model of its own. `chosen` is off where the gateway had fallen back to it by itself."""
+
+    key: str
+    session: str | None
+    model: str
+    profile: str | None = None
+    thinking: str | None = None
+    chosen: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRecord:
+    """One hold as it lies on disk. `gateway` is the url it was done through, `hook` the name of a hook rule.
+
+    `steps` are what was really done so far; whatever is recorded as having stood before may have been changed.
+    """
+
+    target: Target
+    since: int
+    by: str
+    pid: int
+    reason: str | None = None
+    gateway: str | None = None
+    hook: str | None = None
+    config: ConfigBefore | None = None
+    cron: tuple[CronBefore, ...] = ()
+    sessions: tuple[SessionBefore, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    def with_steps(self, steps: tuple[Step, ...]) -> "HoldRecord":
+        """The same hold with more steps done."""
+        return replace(self, steps=(*self.steps, *steps))
+
+
+def to_json(record: HoldRecord) -> dict[str, Any]:
+    """The record as one JSON object."""
+    config = record.config
+    return {
+        "schema": SCHEMA,
+        "host": record.target.host,
+        "agent": record.target.agent,
+        "since": record.since,
+        "by": record.by,
+        "pid": record.pid,
+        "reason": record.reason,
+        "gateway": record.gateway,
+        "hook": record.hook,
+        "config": config
+        and {
+            "form": config.form,
+            "roster": config.roster,
+            "entry": config.entry,
+            "model": _stood(config.model),
+            "tools": _stood(config.tools),
+            "denied": config.denied,
+            "known": config.known,
+        },
+        "cron": [{"id": job.id, "name": job.name, "model": job.model} for job in record.cron],
+        "sessions": [
+            {
+                "key": session.key,
+                "session": session.session,
+                "model": session.model,
+                "profile": session.profile,
+                "thinking": session.thinking,
+                "chosen": session.chosen,
+            }
+            for session in record.sessions
+        ],
+        "steps": [
+            {"what": step.what, "done": step.done, "detail": step.detail, "milliseconds": step.milliseconds}
+            for step in record.steps
+        ],
+    }
+
+
+def from_json(data: object) -> HoldRecord:
+    """The record that `to_json` wrote. Raises DamagedHold with what is wrong."""
+    root = _Fields(data, "the hold")
+    if root.text("schema") != SCHEMA:
+        raise DamagedHold(f"its schema is {root.text('schema')!r}, not {SCHEMA!r}")
+    config = root.optional("config")
+    return HoldRecord(
+        target=Target(root.text("host"), root.text("agent")),
+        since=root.number("since"),
+        by=root.text("by"),
+        pid=root.number("pid"),
+        reason=root.text_or_none("reason"),
+        gateway=root.text_or_none("gateway"),
+        hook=root.text_or_none("hook"),
+        config=None if config is None else _config(_Fields(config, "config")),
+        cron=tuple(
+            CronBefore(job.text("id"), job.text("name"), job.text_or_none("model")) for job in root.each("cron")
+        ),
+        sessions=tuple(_session(session) for session in root.each("sessions")),
+        steps=tuple(
+            Step(step.text("what"), step.flag("done"), step.text("detail"), step.number("milliseconds"))
+            for step in root.each("steps")
+        ),
+    )
+
+
+def _config(config: "_Fields") -> ConfigBefore:
+    if config.text("form") not in ("entries", "list"):
+        raise DamagedHold(f"config.form is {config.text('form')!r}")
+    return ConfigBefore(
+        form=config.text("form"),
+        roster=config.flag("roster"),
+        entry=config.flag("entry"),
+        model=config.stood("model"),
+        tools=config.stood("tools"),
+        denied=config.flag("denied"),
+        known=config.flag("known"),
+    )
+
+
+def _session(session: "_Fields") -> SessionBefore:
+    return SessionBefore(
+        key=session.text("key"),
+        session=session.text_or_none("session"),
+        model=session.text("model"),
+        profile=session.text_or_none("profile"),
+        thinking=session.text_or_none("thinking"),
+        chosen=session.flag("chosen"),
+    )
+
+
+def _stood(value: Stood) -> Mapping[str, Any]:
+    return {"there": value.there, "value": value.value}
+
+
+class _Fields:
+    """A JSON object whose fields are taken by their type."""
+
+    def __init__(self, data: object, where: str) -> None:
+        if not isinstance(data, dict):
+            raise DamagedHold(f"{where} is no JSON object")
+        self._data: dict[str, Any] = data
+        self._where = where
+
+    def optional(self, name: str) -> object:
+        """Whatever stands there; the field itself must be there."""
+        if name not in self._data:
+            raise DamagedHold(f"{name} of {self._where} is missing")
+        found: object = self._data[name]
+        return found
+
+    def text(self, name: str) -> str:
+        return self._typed(name, str)
+
+    def number(self, name: str) -> int:
+        return self._typed(name, int)
+
+    def flag(self, name: str) -> bool:
+        return self._typed(name, bool)
+
+    def text_or_none(self, name: str) -> str | None:
+        return None if self.optional(name) is None else self.text(name)
+
+    def each(self, name: str) -> "list[_Fields]":
+        found = self.optional(name)
+        if not isinstance(found, list):
+            raise DamagedHold(f"{name} of {self._where} is no list")
+        return [_Fields(item, f"{name}[{at}]") for at, item in enumerate(found)]
+
+    def stood(self, name: str) -> Stood:
+        value = _Fields(self.optional(name), name)
+        return Stood(value.flag("there"), value.optional("value"))
+
+    def _typed(self, name: str, kind: type[_T]) -> _T:
+        found = self.optional(name)
+        if type(found) is not kind:
+            raise DamagedHold(f"{name} of {self._where} is {type(found).__name__}, not {kind.__name__}")
+        return found

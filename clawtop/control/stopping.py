@@ -1,0 +1,146 @@
+"""Cutting off what runs: again and again until a look at the gateway finds nothing of these agents active."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from clawtop.control.gateway_calls import Operator
+from clawtop.control.gateway_facts import Activity, Session, Task, family
+from clawtop.gateway.errors import GatewayError
+from clawtop.model.commands import Step
+
+_LOOK_SECONDS = 0.04
+_SETTLING_SECONDS = 0.15  # what was cut off may be shown as active for so long
+_OF_A_SESSION = frozenset({"cli", ""})
+_REASON = "stopped by clawtop"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that can be cut off: a session's run, a task, or a run in no session."""
+
+    kind: str
+    id: str
+    label: str
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one agent's runs are stopped. `settled` is when nothing was active first, in ms from the start."""
+
+    known: frozenset[str]
+    steps: dict[Item, Step] = field(default_factory=dict)
+    active: frozenset[Item] = frozenset()
+    settled: int | None = None
+
+    @property
+    def stopped(self) -> int:
+        """How many things were really cut off."""
+        return sum(step.done for step in self.steps.values())
+
+
+class Stopping:
+    """Stops the runs of some agents of one gateway. `commands` also ends their background shell commands."""
+
+    def __init__(
+        self, operator: Operator, agents: Sequence[str], sessions: Iterable[Session], *, commands: bool = False
+    ) -> None:
+        self._operator = operator
+        self._commands = commands
+        self._began = time.monotonic()
+        self._flying: dict[Item, asyncio.Task[None]] = {}
+        self._looked = asyncio.Event()
+        listed = list(sessions)
+        self.progress = {agent: Progress(family(agent, listed)) for agent in agents}
+
+    def strike(self, activity: Activity) -> None:
+        """Cut off everything of these agents that this look shows active, and is not being cut off already."""
+        for agent, progress in self.progress.items():
+            progress.known = family(agent, activity.sessions, progress.known)
+            progress.active = frozenset(items_of(agent, activity, progress.known, commands=self._commands))
+            if progress.active:
+                # an agent that starts again is not settled any more
+                progress.settled = None
+            elif progress.settled is None:
+                progress.settled = self._now()
+            for item in progress.active:
+                if item not in self._flying:
+                    self._flying[item] = asyncio.create_task(self._cut(item, progress))
+
+    async def first_answers(self, seconds: float) -> None:
+        """Return when everything that is being cut off was answered, or after `seconds`."""
+        if self._flying:
+            await asyncio.wait(list(self._flying.values()), timeout=seconds)
+
+    async def run(self) -> None:
+        """Look and strike until cancelled, or until the gateway cannot be asked any more (GatewayError)."""
+        try:
+            while True:
+                self.strike(await self._operator.activity())
+                self._looked.set()
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            self._looked.set()
+            flying = list(self._flying.values())
+            for task in flying:
+                task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
+
+    async def quiet(self, until: float) -> bool:
+        """Whether a look of `run` from now on finds nothing active, before the monotonic time `until`."""
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - time.monotonic()):
+                while True:
+                    self._looked.clear()
+                    await self._looked.wait()
+                    if not any(progress.active for progress in self.progress.values()):
+                        return True
+        except TimeoutError:
+            return False
+
+    async def _cut(self, item: Item, progress: Progress) -> None:
+        began = time.monotonic()
+        try:
+            ran, detail = await self._calls(item), ""
+        except GatewayError as error:
+            ran, detail = False, str(error)
+        before = progress.steps.get(item)
+        if ran or before is None:
+            progress.steps[item] = Step(item.label, ran, detail, round((time.monotonic() - began) * 1000))
+        await asyncio.sleep(_SETTLING_SECONDS)
+        del self._flying[item]
+
+    def _calls(self, item: Item) -> Awaitable[bool]:
+        match item.kind:
+            case "session":
+                return self._operator.abort_session(item.id)
+            case "run":
+                return self._operator.abort_run(item.id)
+            case _:
+                return self._operator.cancel_task(item.id, _REASON)
+
+    def _now(self) -> int:
+        return round((time.monotonic() - self._began) * 1000)
+
+
+def items_of(agent: str, activity: Activity, known: frozenset[str], *, commands: bool = False) -> Iterable[Item]:
+    """What is active of an agent, its session keys being `known`."""
+    for session in activity.sessions:
+        if session.active and session.key in known:
+            yield Item("session", session.key, f"run in {session.key}")
+    for task in activity.tasks:
+        if _belongs(task, agent, known) and (commands if task.command else task.runtime not in _OF_A_SESSION):
+            yield Item(
+                "task", task.id, f"{'command' if task.command else task.runtime} {task.title or task.id}".strip()
+            )
+    for run in _own(activity.background, agent):
+        yield Item("run", run, f"background run {run}")
+
+
+def _belongs(task: Task, agent: str, known: frozenset[str]) -> bool:
+    return task.agent == agent or task.session in known
+
+
+def _own(background: Mapping[str, str], agent: str) -> Iterable[str]:
+    return (run for run, owner in background.items() if owner == agent)
