@@ -14,14 +14,14 @@ from clawtop.control.config_hold import stood_before
 from clawtop.control.gateway_calls import Operator
 from clawtop.control.holds import Busy, HoldStore, OpenHolds
 from clawtop.control.outcomes import Asker, aborted, failed, paused, resumed, unsupported
-from clawtop.control.pausing import Pausing, Told, beside
+from clawtop.control.pausing import Pausing, Told, beside, runs_held
 from clawtop.control.planning import Survey, plan_for
 from clawtop.control.record import ConfigBefore, CronBefore, DamagedHold, HoldRecord, Stood
 from clawtop.control.resuming import Resuming
-from clawtop.control.stopping import Stopping
+from clawtop.control.stopping import Stopping, items_of
 from clawtop.gateway.connection import GatewayAddress, connect
 from clawtop.gateway.errors import GatewayError, Refused
-from clawtop.model.commands import Hold, Means, Plan, Result, Step, Target
+from clawtop.model.commands import Hold, HoldState, Means, Plan, Result, Step, Target
 
 READ = ("operator.read",)
 ACT = ("operator.read", "operator.write", "operator.admin")
@@ -96,6 +96,15 @@ class GatewayControl:
             return [failed(self._target(agent), str(error)) for agent in agents]
         took = _since(began)
         return [aborted(self._target(agent), stopping.progress[agent], took, quiet=quiet) for agent in agents]
+
+    async def verify(self, agents: Sequence[str]) -> dict[str, tuple[HoldState, str]]:
+        """How the holds on these agents stand, and what a person should know. Only looks, with operator.read."""
+        try:
+            async with self.operator(READ) as operator:
+                survey = await operator.survey()
+        except GatewayError as error:
+            return dict.fromkeys(agents, (HoldState.REQUESTED, f"not verified: {error}"))
+        return {agent: self._verified(agent, survey) for agent in agents}
 
     @asynccontextmanager
     async def operator(self, scopes: Sequence[str]) -> AsyncIterator[Operator]:
@@ -233,6 +242,24 @@ class GatewayControl:
             return now
         # somebody may have given it another model under the hold: the last one that a person chose is what comes back
         return replace(old.config, model=now.model, known=True) if now.known else old.config
+
+    def _verified(self, agent: str, survey: Survey) -> tuple[HoldState, str]:
+        try:
+            record = self._store.read(self._target(agent))
+        except DamagedHold as error:
+            return HoldState.FAILED, str(error)
+        if record is None:
+            return HoldState.FAILED, "its hold file is gone"
+        if not survey.aborts:
+            return HoldState.UNSUPPORTED, "this gateway (protocol 3) does not say what runs"
+        problems = [item.label for item in items_of(agent, survey.activity, survey.sessions_of(agent))]
+        if record.config is not None and not runs_held(agent, survey):
+            problems.append(f"the gateway runs it on {survey.models.get(agent) or 'another model'}")
+        off = {job.id for job in record.cron}
+        problems += [f"cron job {job.name} is on" for job in survey.jobs_of(agent) if job.id in off]
+        if problems:
+            return HoldState.FAILED, f"it does not hold: {'; '.join(problems)}"
+        return HoldState.PAUSED, "verified again"
 
     def _read(self, agents: Sequence[str], asker: Asker) -> tuple[dict[str, HoldRecord], dict[str, str]]:
         """({agent: its hold}, {agent: what is wrong with its hold file}); without a hold, an empty one of unknowns."""

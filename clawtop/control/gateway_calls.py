@@ -37,7 +37,7 @@ _MOST_PAGES = 50
 _UNKNOWN_PARAMETER = re.compile(r"unexpected property '(\w+)'")
 _CONFIG_CHANGED = "config changed since last load"
 _RETRY_AFTER = re.compile(r"retry after (\d{1,4})s")
-_CONFIG_SECONDS = 40.0  # a config write waits for the gateway to apply it
+_SECONDS = 30.0  # a busy gateway takes its time, and does all the same what it was asked
 
 
 class ConfigChanged(Exception):
@@ -103,11 +103,11 @@ class Operator:
 
     async def models(self) -> tuple[dict[str, str], str | None]:
         """({agent: the model the gateway runs it on}, the default agent)."""
-        return read_models(await self.gateway.call("agents.list"))
+        return read_models(await self._call("agents.list"))
 
     async def roster(self) -> Roster:
         """The config's agents. Raises UnreadableConfig, too."""
-        return read_roster(await self.gateway.call("config.get"))
+        return read_roster(await self._call("config.get"))
 
     async def survey(self) -> Survey:
         """Everything that a plan and a pause need to know beforehand."""
@@ -127,7 +127,7 @@ class Operator:
 
     async def _config(self) -> tuple[Roster | None, str, str]:
         try:
-            config = await self.gateway.call("config.get")
+            config = await self._call("config.get")
             roster = read_roster(config)
         except (Refused, UnreadableConfig) as error:
             return None, "", str(error)
@@ -139,18 +139,18 @@ class Operator:
         if self.can("sessions.abort"):
             answer = await self._lenient("sessions.abort", {"key": key, "clearQueued": True}, optional=("clearQueued",))
             return answer.get("status") == "aborted"
-        return (await self.gateway.call("chat.abort", {"sessionKey": key})).get("aborted") is True
+        return (await self._call("chat.abort", {"sessionKey": key})).get("aborted") is True
 
     async def abort_run(self, run: str) -> bool:
         """Cut off a run that is in no session; whether it still ran."""
-        ran = (await self.gateway.call("sessions.abort", {"runId": run})).get("status") == "aborted"
+        ran = (await self._call("sessions.abort", {"runId": run})).get("status") == "aborted"
         if not ran:
             self.ended.add(run)
         return ran
 
     async def cancel_task(self, task: str, reason: str) -> bool:
         """End a task; whether there was something to end."""
-        answer = await self.gateway.call("tasks.cancel", {"taskId": task, "reason": reason})
+        answer = await self._call("tasks.cancel", {"taskId": task, "reason": reason})
         return answer.get("cancelled") is True
 
     async def switch_job(self, job: str, *, on: bool, model: str | None = None, had_model: bool = False) -> None:
@@ -158,16 +158,16 @@ class Operator:
         patch: dict[str, object] = {"enabled": on}
         if had_model:
             patch["payload"] = {"kind": "agentTurn", "model": model}
-        await self.gateway.call("cron.update", {"id": job, "patch": patch})
+        await self._call("cron.update", {"id": job, "patch": patch})
 
     async def own_model_of(self, key: str) -> SessionBefore | None:
         """The model that an existing session was given, None for none; only a patch of nothing tells it exactly."""
-        return _given(key, await self.gateway.call("sessions.patch", {"key": key}))
+        return _given(key, await self._call("sessions.patch", {"key": key}))
 
     async def set_model(self, key: str, model: str | None, thinking: str | None = None) -> SessionBefore | None:
         """Give a session a model of its own or take it away; returns what it has then."""
         level = {"thinkingLevel": thinking} if thinking is not None else {}
-        return _given(key, await self.gateway.call("sessions.patch", {"key": key, "model": model, **level}))
+        return _given(key, await self._call("sessions.patch", {"key": key, "model": model, **level}))
 
     async def patch_config(self, patch: Patch, base_hash: str | None) -> None:
         """Change the config. Raises ConfigChanged, TooManyWrites, too."""
@@ -177,7 +177,7 @@ class Operator:
             **({"baseHash": base_hash} if base_hash else {}),
         }
         try:
-            await self._lenient("config.patch", params, optional=("replacePaths",), seconds=_CONFIG_SECONDS)
+            await self._lenient("config.patch", params, optional=("replacePaths",))
         except Refused as refused:
             if _CONFIG_CHANGED in refused.message:
                 raise ConfigChanged from None
@@ -185,6 +185,9 @@ class Operator:
             if wait is not None:
                 raise TooManyWrites(int(wait[1])) from None
             raise
+
+    async def _call(self, method: str, params: Mapping[str, object] | None = None) -> dict[str, Any]:
+        return await self.gateway.call(method, params, timeout=_SECONDS)
 
     async def _pages(self, method: str, params: Mapping[str, object]) -> list[dict[str, Any]]:
         pages: list[dict[str, Any]] = []
@@ -204,14 +207,13 @@ class Operator:
         params: Mapping[str, object],
         *,
         optional: Sequence[str] | None = None,
-        seconds: float = 10.0,
     ) -> dict[str, Any]:
         """Call without the parameters this gateway does not know; `optional` are those that may be left out."""
         wanted = dict(params)
         while True:
             known = {name: value for name, value in wanted.items() if (method, name) not in self.unknown}
             try:
-                return await self.gateway.call(method, known, timeout=seconds)
+                return await self._call(method, known)
             except Refused as refused:
                 found = _UNKNOWN_PARAMETER.search(refused.message)
                 droppable = found is not None and found[1] in (wanted if optional is None else optional)

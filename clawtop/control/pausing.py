@@ -58,6 +58,7 @@ class Pausing:
         self._told = told
         self._limit = asyncio.Semaphore(_AT_ONCE)
         self._unwilling: dict[str, str] = {}
+        self._doubts: dict[str, list[str]] = {agent: [] for agent in holds.records}
         self._config_trouble = "" if survey.roster is not None else survey.trouble
         self._steps: dict[str, list[Step]] = {agent: [] for agent in holds.records}
         self.stopping = Stopping(operator, list(holds.records), survey.activity.sessions)
@@ -85,6 +86,8 @@ class Pausing:
     def _paused(self, agent: str, problems: Sequence[str]) -> Paused:
         progress = self.stopping.progress[agent]
         record = self._holds.records[agent]
+        # what could not be switched off needs no switching on
+        record = replace(record, cron=tuple(job for job in record.cron if job.id not in self._unwilling))
         return Paused(record, tuple(problems), progress.settled, progress.stopped, self.all_steps(agent))
 
     def all_steps(self, agent: str) -> tuple[Step, ...]:
@@ -147,11 +150,13 @@ class Pausing:
             except Refused as error:
                 # the gateway keeps jobs of its own that nobody can switch off; the config holds their runs
                 self._unwilling[job.id] = detail = error.message
+            except TimedOut as error:
+                detail = str(error)
         self._steps[agent].append(Step(f"cron job {job.name} off", not detail, detail, _since(began)))
 
     async def _clear_models(self, agent: str, sessions: Sequence[Session]) -> None:
         """Look up each session's own model, write all of them down, then take them away."""
-        found = await asyncio.gather(*(self._limited(self._operator.own_model_of(session.key)) for session in sessions))
+        found = await asyncio.gather(*(self._look_up(agent, session.key) for session in sessions))
         given = [session for session in found if session is not None]
         noted = {session.key for session in self._holds.records[agent].sessions}
         fresh = tuple(session for session in given if session.key not in noted)
@@ -160,20 +165,30 @@ class Pausing:
             await self._holds.write(replace(record, sessions=(*record.sessions, *fresh)))
         await asyncio.gather(*(self._clear_model(agent, session) for session in given))
 
+    async def _look_up(self, agent: str, key: str) -> SessionBefore | None:
+        async with self._limit:
+            try:
+                return await self._operator.own_model_of(key)
+            except (Refused, TimedOut) as error:
+                self._doubts[agent].append(f"whether {key} has a model of its own is not known: {error}")
+                return None
+
     async def _clear_model(self, agent: str, session: SessionBefore) -> None:
         began = time.monotonic()
-        try:
-            left = await self._limited(self._operator.set_model(session.key, None))
-            detail = "" if left is None else f"it still has {left.model}"
-        except Refused as error:
-            detail = error.message
+        async with self._limit:
+            try:
+                left = await self._operator.set_model(session.key, None)
+                detail = "" if left is None else f"it still has {left.model}"
+            except (Refused, TimedOut) as error:
+                detail = str(error)
         self._steps[agent].append(Step(f"model of {session.key} cleared", not detail, detail, _since(began)))
 
     async def _verify(self) -> dict[str, list[str]]:
         """What does not hold yet, by agent. What came up since the plan was made is held in a second pass."""
         for _ in range(_PASSES):
+            doubts = {agent: list(found) for agent, found in self._doubts.items()}
             survey = await self._operator.survey()
-            problems = {agent: list(self._problems(agent, survey)) for agent in self._holds.records}
+            problems = {agent: [*self._problems(agent, survey), *doubts[agent]] for agent in self._holds.records}
             late = {agent: (self._jobs_on(agent, survey), self._given(agent, survey)) for agent in self._holds.records}
             if not any(jobs or sessions for jobs, sessions in late.values()):
                 break
@@ -186,18 +201,12 @@ class Pausing:
     def _problems(self, agent: str, survey: Survey) -> Iterable[str]:
         if self._config_hold and self._config_trouble:
             yield f"its config is not held: {self._config_trouble}"
-        elif self._config_hold and not self._runs_held(agent, survey):
+        elif self._config_hold and not runs_held(agent, survey):
             yield f"the gateway still runs it on {survey.models.get(agent) or 'another model'}"
         if not self._config_hold:
             yield from (f"cron job {name}: {why}" for name, why in self._stubborn(agent, survey))
         yield from (f"cron job {job.name} is on" for job in self._jobs_on(agent, survey))
         yield from (f"{session.key} has a model of its own" for session in self._given(agent, survey))
-
-    def _runs_held(self, agent: str, survey: Survey) -> bool:
-        if agent in survey.models:
-            return survey.models[agent] == HELD_MODEL
-        entry = survey.roster.entry(agent) if survey.roster is not None else None
-        return is_held((entry or {}).get("model"))
 
     def _stubborn(self, agent: str, survey: Survey) -> Iterable[tuple[str, str]]:
         return ((job.name, self._unwilling[job.id]) for job in survey.jobs_of(agent) if job.id in self._unwilling)
@@ -215,9 +224,13 @@ class Pausing:
         if fresh:
             await self._holds.write(replace(record, cron=(*record.cron, *fresh)))
 
-    async def _limited(self, call: Awaitable[T]) -> T:
-        async with self._limit:
-            return await call
+
+def runs_held(agent: str, survey: Survey) -> bool:
+    """Whether the gateway runs the agent on the hold's model."""
+    if agent in survey.models:
+        return survey.models[agent] == HELD_MODEL
+    entry = survey.roster.entry(agent) if survey.roster is not None else None
+    return is_held((entry or {}).get("model"))
 
 
 async def beside(work: Awaitable[T], watch: Awaitable[None]) -> T:

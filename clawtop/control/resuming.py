@@ -84,8 +84,8 @@ class Resuming:
                     return self._conflict(agent, f"the model of {before.key}", before.model, now.model, before)
                 profile = f"@{before.profile}" if before.profile else ""
                 await self._operator.set_model(before.key, before.model + profile, before.thinking)
-            except Refused as error:
-                result.problems.append(f"{before.key} does not take {before.model} back: {error.message}")
+            except (Refused, TimedOut) as error:
+                result.problems.append(f"{before.key} does not take {before.model} back: {error}")
                 return before
         result.steps.append(
             Step(f"model of {before.key} back to {before.model}", done=True, milliseconds=_since(began))
@@ -168,8 +168,8 @@ class Resuming:
         async with self._limit:
             try:
                 await self._operator.switch_job(before.id, on=True, model=before.model, had_model=taken)
-            except Refused as error:
-                result.problems.append(f"cron job {before.name} could not be switched on: {error.message}")
+            except (Refused, TimedOut) as error:
+                result.problems.append(f"cron job {before.name} could not be switched on: {error}")
                 return before
         result.steps.append(Step(f"cron job {before.name} on", done=True, milliseconds=_since(began)))
         return None

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clawtop.control.gateway_calls import Operator
@@ -41,13 +41,23 @@ class Progress:
 
 
 class Stopping:
-    """Stops the runs of some agents of one gateway. `commands` also ends their background shell commands."""
+    """Stops the runs of some agents of one gateway. `commands` also ends their background shell commands.
+
+    `cut` is called for each thing that was really cut off.
+    """
 
     def __init__(
-        self, operator: Operator, agents: Sequence[str], sessions: Iterable[Session], *, commands: bool = False
+        self,
+        operator: Operator,
+        agents: Sequence[str],
+        sessions: Iterable[Session],
+        *,
+        commands: bool = False,
+        cut: Callable[[str, Item], None] | None = None,
     ) -> None:
         self._operator = operator
         self._commands = commands
+        self._cut_off = cut
         self._began = time.monotonic()
         self._flying: dict[Item, asyncio.Task[None]] = {}
         self._looked = asyncio.Event()
@@ -65,21 +75,26 @@ class Stopping:
             elif progress.settled is None:
                 progress.settled = self._now()
             for item in progress.active:
-                if item not in self._flying:
-                    self._flying[item] = asyncio.create_task(self._cut(item, progress))
+                self._begin(agent, item)
+
+    def strike_session(self, key: str, agent: str | None) -> None:
+        """Cut off what runs in this session, if it is one of these agents' or of what they have spawned."""
+        for name, progress in self.progress.items():
+            if name == agent or key in progress.known:
+                self._begin(name, Item("session", key, f"run in {key}"))
 
     async def first_answers(self, seconds: float) -> None:
         """Return when everything that is being cut off was answered, or after `seconds`."""
         if self._flying:
             await asyncio.wait(list(self._flying.values()), timeout=seconds)
 
-    async def run(self) -> None:
+    async def run(self, every: float = _LOOK_SECONDS) -> None:
         """Look and strike until cancelled, or until the gateway cannot be asked any more (GatewayError)."""
         try:
             while True:
                 self.strike(await self._operator.activity())
                 self._looked.set()
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(every)
         finally:
             self._looked.set()
             flying = list(self._flying.values())
@@ -99,8 +114,12 @@ class Stopping:
         except TimeoutError:
             return False
 
-    async def _cut(self, item: Item, progress: Progress) -> None:
-        began = time.monotonic()
+    def _begin(self, agent: str, item: Item) -> None:
+        if item not in self._flying:
+            self._flying[item] = asyncio.create_task(self._cut(agent, item))
+
+    async def _cut(self, agent: str, item: Item) -> None:
+        progress, began = self.progress[agent], time.monotonic()
         try:
             ran, detail = await self._calls(item), ""
         except GatewayError as error:
@@ -108,6 +127,8 @@ class Stopping:
         before = progress.steps.get(item)
         if ran or before is None:
             progress.steps[item] = Step(item.label, ran, detail, round((time.monotonic() - began) * 1000))
+        if ran and self._cut_off is not None:
+            self._cut_off(agent, item)
         await asyncio.sleep(_SETTLING_SECONDS)
         del self._flying[item]
 

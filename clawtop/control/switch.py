@@ -1,0 +1,274 @@
+"""The kill switch: what the engine, the screen and the command line ask to plan, pause, resume and abort.
+
+It belongs to one event loop. It knows the holds there are, keeps them as long as it runs, and writes the audit log.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from clawtop.control.audit import Audit, this_person
+from clawtop.control.gateway import GatewayControl
+from clawtop.control.holds import HoldStore
+from clawtop.control.hook import About, HookRule
+from clawtop.control.hooked import HookControl
+from clawtop.control.outcomes import Asker, failed
+from clawtop.control.record import DamagedHold
+from clawtop.control.watch import Watch
+from clawtop.gateway.connection import GatewayAddress
+from clawtop.model.commands import Abort, Command, Hold, HoldState, Outcome, Pause, Plan, Result, Resume, Target
+from clawtop.model.errors import ClawtopError
+
+_GATEWAYS_AT_ONCE = 8
+_KEPT = frozenset({HoldState.PAUSED, HoldState.FAILED, HoldState.REQUESTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How agents are reached: the gateway of a target, None where it has none; what is known of it beside that.
+
+    With `config_hold` off no gateway's config is changed, and holds are kept only as long as clawtop runs.
+    """
+
+    gateway_of: Callable[[Target], GatewayAddress | None]
+    about: Callable[[Target], About] = lambda _: About()
+    hooks: Sequence[HookRule] = ()
+    config_hold: bool = True
+
+
+class ReadOnly(ClawtopError):
+    """This clawtop was started so that it acts on nothing."""
+
+
+class Switch:
+    """Carries out commands. With `readonly` it only looks.
+
+    `folder` is the state directory, `now` tells Unix ms, `on_change` is called after each change of the holds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ways: Ways,
+        *,
+        readonly: bool = False,
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = HoldStore(folder / "holds")
+        self._audit = Audit(folder / "audit.jsonl")
+        self._ways = ways
+        self._readonly = readonly
+        self._now = now
+        self._on_change = on_change
+        self._person = this_person()
+        self._holds: dict[Target, Hold] = {}
+        self._controls: dict[tuple[str, GatewayAddress], GatewayControl] = {}
+        self._watches: dict[GatewayControl, tuple[Watch, asyncio.Task[None]]] = {}
+        self._stopped_again: dict[Target, int] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._hooked = HookControl(self._store, ways.hooks)
+
+    def holds(self) -> Mapping[Target, Hold]:
+        """The hold on each target that has one, as far as it is known now."""
+        return MappingProxyType(dict(self._holds))
+
+    async def start(self, *, keep: bool = True) -> None:
+        """Take over the holds on disk: they are `requested` until they are verified. With `keep` they are kept, too."""
+        for target, record in self._store.all():
+            if isinstance(record, DamagedHold):
+                self._holds[target] = Hold(target, HoldState.FAILED, 0, "?", detail=str(record))
+                continue
+            detail = f"found, held since then by {record.by}; not verified yet"
+            self._holds[target] = Hold(target, HoldState.REQUESTED, record.since, record.by, record.reason, detail)
+        self._on_change()
+        await self.verify()
+        if keep:
+            self._keep_watches()
+
+    async def stop(self) -> None:
+        """Let go of the gateways. The holds stay."""
+        tasks = [task for _, task in self._watches.values()] + list(self._jobs)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._watches.clear()
+
+    async def verify(self) -> None:
+        """Look whether the holds still hold. Nothing is changed."""
+        groups = self._by_gateway(self._holds)
+        await asyncio.gather(*(self._verify(control, targets) for control, targets in groups.items() if control))
+
+    async def plan(self, targets: Sequence[Target]) -> list[Plan]:
+        """What a pause of these targets would do, in their order; one for each."""
+        plans: dict[Target, Plan] = {}
+        for control, group in self._by_gateway(targets).items():
+            if control is None:
+                plans |= {it: self._hooked.plan(it, self._ways.about(it), self._holds.get(it)) for it in group}
+            else:
+                held = {it.agent: hold for it in group if (hold := self._holds.get(it)) is not None}
+                found = await control.plan([it.agent for it in group], held)
+                plans |= {plan.target: plan for plan in found}
+        return [plans[target] for target in targets]
+
+    async def carry_out(self, command: Command) -> Outcome:
+        """Do it and say what became of it; one result for each target, in their order. Raises ReadOnly."""
+        if self._readonly:
+            raise ReadOnly("clawtop was started with --readonly: it pauses, resumes and aborts nothing")
+        began = time.monotonic()
+        targets = tuple(dict.fromkeys(command.targets))
+        asker = Asker(command.by or self._person, command.reason, self._now())
+        try:
+            self._audit.request(asker.at, self._who(asker), _verb(command), targets, command.reason)
+        except OSError as error:
+            why = f"nothing was done, because the audit log cannot be written: {error}"
+            return Outcome(command, tuple(failed(target, why) for target in targets), 0)
+        if isinstance(command, Pause):
+            for target in targets:
+                self._tell(target, HoldState.REQUESTED, "", asker)
+        results = await self._results(command, targets, asker)
+        if not isinstance(command, Abort):
+            self._take(results)
+        took = round((time.monotonic() - began) * 1000)
+        outcome = Outcome(command, tuple(results[target] for target in targets), took)
+        with contextlib.suppress(OSError):
+            # the request stands there already, and nothing can be undone by not telling
+            self._audit.outcome(self._now(), self._who(asker), outcome)
+        return outcome
+
+    def stopped_again(self, control: GatewayControl, agent: str, what: str) -> None:
+        """Something started in a held agent all the same, and was cut off."""
+        target = Target(control.host, agent)
+        self._stopped_again[target] = self._stopped_again.get(target, 0) + 1
+        with contextlib.suppress(OSError):
+            self._audit.note(self._now(), self._person, target, "stopped-again", what)
+        self._change(target, f"stopped again {self._stopped_again[target]}×: {what}")
+
+    def lost(self, control: GatewayControl, agents: Collection[str], why: str) -> None:
+        """A gateway with held agents cannot be watched."""
+        for agent in agents:
+            self._change(Target(control.host, agent), f"not watched: {why}")
+
+    def found_again(self, control: GatewayControl, agents: Collection[str]) -> None:
+        """A gateway that was gone may have taken up again what was stopped: its agents are paused once more."""
+        targets = tuple(Target(control.host, agent) for agent in sorted(agents))
+        job = asyncio.create_task(self._hold_again(control, targets))
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _hold_again(self, control: GatewayControl, targets: Sequence[Target]) -> None:
+        asker = Asker(self._person, "the gateway is back", self._now())
+        results = await control.pause([target.agent for target in targets], asker, self._told(control, asker))
+        self._take({result.target: result for result in results})
+
+    async def _results(self, command: Command, targets: Sequence[Target], asker: Asker) -> dict[Target, Result]:
+        limit = asyncio.Semaphore(_GATEWAYS_AT_ONCE)
+
+        async def one(control: GatewayControl | None, group: Sequence[Target]) -> Sequence[Result]:
+            async with limit:
+                if control is None:
+                    return await self._by_hooks(command, group, asker)
+                return await self._by_gateway_of(control, command, [target.agent for target in group], asker)
+
+        groups = self._by_gateway(targets)
+        found = await asyncio.gather(*(one(control, group) for control, group in groups.items()))
+        return {result.target: result for results in found for result in results}
+
+    async def _by_gateway_of(
+        self, control: GatewayControl, command: Command, agents: Sequence[str], asker: Asker
+    ) -> Sequence[Result]:
+        told = self._told(control, asker)
+        match command:
+            case Pause():
+                return await control.pause(agents, asker, told)
+            case Resume():
+                # as long as it is kept, what resumes would be cut off
+                self._let_go(control, agents)
+                return await control.resume(agents, asker, told, force=command.force, keep=command.keep)
+            case Abort():
+                return await control.abort(agents, commands=command.commands)
+
+    async def _by_hooks(self, command: Command, targets: Sequence[Target], asker: Asker) -> Sequence[Result]:
+        return await asyncio.gather(
+            *(self._hooked.carry_out(_verb(command), target, self._ways.about(target), asker) for target in targets)
+        )
+
+    def _by_gateway(self, targets: Collection[Target]) -> dict[GatewayControl | None, list[Target]]:
+        groups: dict[GatewayControl | None, list[Target]] = {}
+        for target in dict.fromkeys(targets):
+            address = self._ways.gateway_of(target)
+            control = None if address is None else self._control(target.host, address)
+            groups.setdefault(control, []).append(target)
+        return groups
+
+    def _control(self, host: str, address: GatewayAddress) -> GatewayControl:
+        key = (host, address)
+        if key not in self._controls:
+            self._controls[key] = GatewayControl(host, address, self._store, config_hold=self._ways.config_hold)
+        return self._controls[key]
+
+    async def _verify(self, control: GatewayControl, targets: Sequence[Target]) -> None:
+        found = await control.verify([target.agent for target in targets])
+        for target in targets:
+            state, detail = found[target.agent]
+            hold = self._holds[target]
+            if hold.since:
+                self._holds[target] = replace(hold, state=state, detail=detail)
+        self._on_change()
+
+    def _take(self, results: Mapping[Target, Result]) -> None:
+        for target, result in results.items():
+            if result.hold is not None:
+                self._holds[target] = result.hold
+            else:
+                self._holds.pop(target, None)
+                self._stopped_again.pop(target, None)
+        self._keep_watches()
+        self._on_change()
+
+    def _told(self, control: GatewayControl, asker: Asker) -> Callable[[str, HoldState, str], None]:
+        return lambda agent, state, detail: self._tell(Target(control.host, agent), state, detail, asker)
+
+    def _tell(self, target: Target, state: HoldState, detail: str, asker: Asker) -> None:
+        known = self._holds.get(target)
+        if known is None:
+            self._holds[target] = Hold(target, state, asker.at, asker.by, asker.reason, detail)
+        else:
+            self._holds[target] = replace(known, state=state, detail=detail)
+        self._on_change()
+
+    def _change(self, target: Target, detail: str) -> None:
+        hold = self._holds.get(target)
+        if hold is not None and hold.detail != detail:
+            self._holds[target] = replace(hold, detail=detail)
+            self._on_change()
+
+    def _keep_watches(self) -> None:
+        """Watch the gateways of the holds there are, and no others."""
+        kept = [target for target, hold in self._holds.items() if hold.state in _KEPT]
+        groups = self._by_gateway([] if self._readonly else [it for it in kept if self._store.path(it).exists()])
+        for control in {*self._watches, *(it for it in groups if it is not None)}:
+            agents = [target.agent for target in groups.get(control, [])]
+            if not agents:
+                self._watches.pop(control)[1].cancel()
+                continue
+            if control not in self._watches:
+                watch = Watch(control, self)
+                self._watches[control] = (watch, asyncio.create_task(watch.run()))
+            self._watches[control][0].keep(agents)
+
+    def _let_go(self, control: GatewayControl, agents: Collection[str]) -> None:
+        if control in self._watches:
+            watch = self._watches[control][0]
+            watch.keep(watch.agents - set(agents))
+
+    def _who(self, asker: Asker) -> str:
+        return self._person if asker.by == self._person else f"{asker.by}, {self._person}"
+
+
+def _verb(command: Command) -> str:
+    return type(command).__name__.lower()
