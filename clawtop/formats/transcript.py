@@ -57,6 +57,8 @@ class Transcript:
         self._settled: str | None = None
         self._untraced: list[Call] = []
         self.failed = False
+        self.began = 0
+        """Unix milliseconds of the first header, 0 before it was read."""
 
     @property
     def session(self) -> str:
@@ -87,6 +89,10 @@ class Transcript:
                 self._headed(entry)
                 return []
 
+    def goes_on_in(self, later: "Transcript") -> list[Event]:
+        """What a later file of the same session says of this one's last failed attempt."""
+        return list(self._turns.went_on_in(later._turns))
+
     def settle(self) -> list[Event]:
         """What the end of all activity says of the last failed attempt; nothing where that was said before."""
         events: list[Event] = []
@@ -102,6 +108,7 @@ class Transcript:
         return events
 
     def _headed(self, header: Header) -> None:
+        self.began = self.began or header.at or 0
         # A file may hold two headers and the first one's id may not be the file's: only the first says when it began.
         if self._who.facts(self._session).created is None:
             source = header.source if header.source != self._session else None
@@ -109,7 +116,7 @@ class Transcript:
 
     def _prompted(self, prompt: Prompt) -> list[Event]:
         self._last_prompt = prompt
-        if not self._turns.open:
+        if self._turns.begun and not self._turns.open:
             return []
         return list(self._turns.prompt(prompt.text()))
 

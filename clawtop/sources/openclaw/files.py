@@ -142,9 +142,20 @@ class SessionFiles:
                 file.told = None
                 continue
             if transcript.unsettled:
-                events += transcript.settle()
+                later = self._next_file(file)
+                events += (later and transcript.goes_on_in(later)) or transcript.settle()
             events += self._states(file, transcript, told_at.get(file.session, file.changed))
         return events
+
+    def _next_file(self, file: _File) -> Transcript | None:
+        """The file in which a session that was reset goes on: the one that began next."""
+        later = [
+            (other.transcript.began, other.transcript)
+            for other in self._files.values()
+            if other.session == file.session and other.transcript is not None and other is not file
+        ]
+        began = file.transcript.began if file.transcript is not None else 0
+        return min((pair for pair in later if pair[0] > began), default=(0, None), key=lambda pair: pair[0])[1]
 
     def _states(self, file: _File, transcript: Transcript, at: int) -> Iterable[Event]:
         if ".jsonl." in file.tail.path.name:

@@ -213,3 +213,25 @@ def test_what_cannot_be_listed_or_read_is_said(reader: Reader, tmp_path: Path) -
     path.with_name("s2.jsonl").mkdir()
     assert reader.sweep().calls == 2
     assert "no file" in reader.progress.notes["s2.jsonl"]
+
+
+@pytest.mark.parametrize(("model", "how"), [("normal", "retries"), ("other", "fallbacks")])
+def test_a_turn_that_a_reset_cuts_in_two_files_is_one_turn(
+    reader: Reader, tmp_path: Path, model: str, how: str
+) -> None:
+    asked = user("u1", T0, "do it")
+    session_file(
+        tmp_path, "main", "s1", [header("s1"), asked, answer("e1", T0, error="429")], ".reset.2026-11-22T11-25"
+    )
+    second = [header("s1", T0 + 5000), user("u2", T0 + 6000, "do it"), answer("e2", T0 + 6000, model=model)]
+    session_file(tmp_path, "main", "s1", second)
+    assert reader.sweep() == Counters(calls=1, errors=1, **{how: 1})
+
+
+def test_another_turn_in_the_next_file_is_another_turn(reader: Reader, tmp_path: Path) -> None:
+    first = [header("s1"), user("u1", T0, "do it"), answer("e1", T0, error="429")]
+    session_file(tmp_path, "main", "s1", first, ".reset.2026-11-22T11-25")
+    session_file(
+        tmp_path, "main", "s1", [header("s1", T0 + 5000), user("u2", T0 + 6000, "more"), answer("e2", T0 + 6000)]
+    )
+    assert reader.sweep() == Counters(calls=1, errors=1, failed_turns=1)
