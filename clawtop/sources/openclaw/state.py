@@ -68,7 +68,7 @@ class StateDatabase:
             agent, session_key, session, run = (_text(value) for value in row[4:8])
             if read_session_key(session_key).internal:
                 events.append(Unmetered(Key(self.host, agent), at, run))
-            elif _text(row[2]) == "agent.run.finished" and _text(row[3]) == "cancelled":
+            if _text(row[2]) == "agent.run.finished" and _text(row[3]) == "cancelled":
                 key = who[agent](session, run) if agent in who else Key(self.host, agent, session, run)
                 events.append(Aborted(key, at, run))
         return events

@@ -182,8 +182,10 @@ def gateway(home: Path, *, host: str | None = None, pid: int = 2**22 + 1) -> Sta
             connection.execute("INSERT INTO audit_events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         for session in ("x", "s1"):
             key = "agent:main:internal-session-effects:skill-workshop-review_1"
-            row = (T0, "agent_run", "agent.run.started", "started", "main", key, session, "skill-workshop-review:1")
-            connection.execute("INSERT INTO audit_events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            for action, status in (("started", "started"), ("finished", "cancelled")):
+                run = "skill-workshop-review:1"
+                row = (T0, "agent_run", f"agent.run.{action}", status, "main", key, session, run)
+                connection.execute("INSERT INTO audit_events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         payload = json.dumps({"owner": {"pid": pid, "host": host or this_host(), "startedAt": 1}, "port": 1})
         connection.execute("INSERT INTO state_leases VALUES ('gateway-owner', ?, ?)", (LATER + 1, payload))
     connection.close()
@@ -194,7 +196,7 @@ async def test_the_audit_log_tells_aborts_and_unmetered_runs_once(tmp_path: Path
     gateway(tmp_path)
     session_file(tmp_path, "main", "s1", STORY)
     counters = total((await once(tmp_path)).events).counters
-    assert (counters.aborts, counters.unmetered_runs) == (2, 1)
+    assert (counters.aborts, counters.unmetered_runs) == (3, 1)
 
 
 def test_claims_jobs_and_owner(tmp_path: Path) -> None:
