@@ -129,6 +129,9 @@ class Gateway:
                 self._take(raw)
         except ConnectionClosed as closed:
             self._closed(closed)
+        finally:
+            # whatever else may have ended it, nobody must wait for answers that nobody reads
+            self._end(f"the connection to {self.address.url} is not read any more", silent=False)
 
     def _take(self, raw: bytes) -> None:
         frame = self.frames.receive(raw)
@@ -143,7 +146,8 @@ class Gateway:
                 self._challenged.set_result(None)
 
     def _closed(self, closed: ConnectionClosed) -> ConnectionLost:
-        reason = without(self.address.token, closed.rcvd.reason[:200] if closed.rcvd else "")
+        told = closed.rcvd or closed.sent
+        reason = without(self.address.token, told.reason[:200] if told else "")
         if self._lost is None:
             self.close_reason = reason
         self._end(f"the connection to {self.address.url} ended" + (f": {reason}" if reason else ""), silent=False)
