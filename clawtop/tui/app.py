@@ -3,18 +3,19 @@
 import contextvars
 import os
 from asyncio import AbstractEventLoop, get_running_loop
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from clawtop.model.errors import ClawtopError, UsageError
+from clawtop.model.commands import Command, Hold, Outcome, Plan, Target
+from clawtop.model.errors import ClawtopError, SourceError, UsageError
 from clawtop.model.snapshot import Snapshot, View
 from clawtop.tui import keys
 from clawtop.tui.ascii_filter import AsciiOnly
@@ -22,11 +23,15 @@ from clawtop.tui.feed import Feed
 from clawtop.tui.options import Colours, ScreenOptions, colours, needs_ascii
 from clawtop.tui.render.columns import unknown as unknown_columns
 from clawtop.tui.render.glyphs import ASCII, UNICODE
+from clawtop.tui.render.outcome import standing
 from clawtop.tui.render.plain import printable
+from clawtop.tui.screens.acting import ActingScreen
 from clawtop.tui.screens.fleet import FleetScreen
+from clawtop.tui.screens.question import Leaving, Question
 from clawtop.tui.screens.reader import HelpScreen, Reader
 from clawtop.tui.themes import BASIC, OWN
 
+_Told = TypeVar("_Told")
 _ASCII_ONLY = AsciiOnly()
 NOTICE_SECONDS = 12
 """How long what is told at the start stays on the screen."""
@@ -65,7 +70,7 @@ class ClawtopApp(App[int]):
         unknown = unknown_columns(options.columns)
         self._notices = (*options.notices, *problem, *(f"columns: {each!r} is no column" for each in unknown))
         columns = tuple(dict.fromkeys(each for each in options.columns if each not in unknown))
-        self.fleet = FleetScreen(self, self._glyphs, columns)
+        self.fleet = (FleetScreen if options.readonly else ActingScreen)(self, self._glyphs, columns)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -92,7 +97,7 @@ class ClawtopApp(App[int]):
         """The keys of the last line."""
         if self._hints is None:
             known = {each.name: each for each in self.commands()}
-            self._hints = tuple((known[name].keys[0], known[name].short) for name in keys.HINTS)
+            self._hints = tuple((known[name].keys[0], known[name].short) for name in keys.HINTS if name in known)
         return self._hints
 
     @property
@@ -104,9 +109,11 @@ class ClawtopApp(App[int]):
         """The first key of a binding id."""
         return next((each.keys[0] for each in self.commands() if each.name == name), None)
 
-    def commands(self, bindings: Iterable[Binding] = (*keys.FLEET, *keys.APP)) -> tuple[keys.Command, ...]:
-        """The commands of some bindings with the keys they have now."""
+    def commands(self, bindings: Iterable[Binding] | None = None) -> tuple[keys.Command, ...]:
+        """The commands of some bindings, else of all there are, with the keys they have now."""
         mapping = self._keymap
+        if bindings is None:
+            bindings = (*keys.FLEET, *(() if self._options.readonly else keys.ACT), *keys.APP)
         mapped = [
             binding.with_key(key.strip())
             for binding in bindings
@@ -143,7 +150,7 @@ class ClawtopApp(App[int]):
         if self.is_running and self.fleet.is_mounted:
             snapshot = self._feed.snapshot
             self.fleet.take(snapshot)
-            if isinstance(self.screen, Reader):
+            if isinstance(self.screen, Reader | Question):
                 self.screen.take(snapshot)
 
     def show(self, view: View) -> None:
@@ -165,6 +172,41 @@ class ClawtopApp(App[int]):
             answer(done.result())
         elif isinstance(error, ClawtopError):
             self.say(str(error), wrong=True)
+        else:
+            raise error
+
+    def holds(self) -> Mapping[Target, Hold]:
+        """The holds on agents as they stand now."""
+        return self._feed.holds()
+
+    def plan(self, targets: tuple[Target, ...], answer: Callable[[tuple[Plan, ...] | Exception], None]) -> None:
+        """Ask what a pause would touch; `answer` gets it, or why nobody knows, in the screen's thread."""
+        self._request(lambda: self._feed.plan(targets), answer)
+
+    def submit(self, command: Command, answer: Callable[[Outcome | Exception], None]) -> None:
+        """Have a command carried out; `answer` gets what became of it in the screen's thread."""
+        self._request(lambda: self._feed.submit(command), answer)
+
+    def _request(self, ask: Callable[[], Future[_Told]], answer: Callable[[_Told | Exception], None]) -> None:
+        try:
+            future = ask()
+        except ClawtopError as error:
+            answer(error)
+        else:
+            future.add_done_callback(lambda done: self._in_screen(self._reached, done, answer))
+
+    def _reached(self, done: Future[_Told], answer: Callable[[_Told | Exception], None]) -> None:
+        if not self.is_running:
+            return
+        if done.cancelled():
+            answer(SourceError("the engine has ended"))
+            return
+        error = done.exception()
+        # Whatever went wrong there: with agents running, a message is worth more than a screen that has fallen over.
+        if error is None:
+            answer(done.result())
+        elif isinstance(error, Exception):
+            answer(error)
         else:
             raise error
 
@@ -199,15 +241,27 @@ class ClawtopApp(App[int]):
 
     @staticmethod
     def _is_of_fleet(action: str) -> bool:
-        return any(binding.action == action for binding in keys.FLEET)
+        return any(binding.action == action for binding in (*keys.FLEET, *keys.ACT))
 
     def action_keys(self) -> None:
         """Say what the keys do."""
         self.push_screen(HelpScreen(self, self._glyphs, self.commands()))
 
     def action_leave(self) -> None:
-        """Quit."""
-        self.exit(0)
+        """Quit; where agents are held, say so first."""
+        held = () if self._options.readonly else standing(self._feed.holds())
+        if not held:
+            self.exit(0)
+        elif not isinstance(self.screen, Leaving):
+            self.push_screen(Leaving(self._glyphs, held, self._feed.snapshot.at), self._leave)
+
+    async def action_quit(self) -> None:
+        """Textual's own key to quit does the same."""
+        self.action_leave()
+
+    def _leave(self, leave: bool | None) -> None:  # noqa: FBT001
+        if leave:
+            self.exit(0)
 
     def action_save_picture(self) -> None:
         """Save the screen as SVG here, or at home where this directory cannot be written."""

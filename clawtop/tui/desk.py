@@ -1,9 +1,10 @@
 """What screens share: the view that was asked for, the feed behind it, and how the keys are called."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
+from clawtop.model.commands import Command, Hold, Outcome, Plan, Target
 from clawtop.model.snapshot import Snapshot, View
 
 
@@ -39,6 +40,18 @@ class Desk(Protocol):
 
     def show(self, view: View) -> None:
         """Ask for snapshots of this view."""
+
+    def say(self, words: str, *, wrong: bool = False) -> None:
+        """Tell the user something for a few seconds."""
+
+    def holds(self) -> Mapping[Target, Hold]:
+        """The holds on agents as they stand now."""
+
+    def plan(self, targets: tuple[Target, ...], answer: Callable[[tuple[Plan, ...] | Exception], None]) -> None:
+        """Ask what a pause would touch; `answer` gets it, or why nobody knows, in the screen's thread."""
+
+    def submit(self, command: Command, answer: Callable[[Outcome | Exception], None]) -> None:
+        """Have a command carried out; `answer` gets what became of it in the screen's thread."""
 
     def look(self, view: View, answer: Callable[[Snapshot], None]) -> Future[Snapshot]:
         """Ask for one snapshot of another view; `answer` gets it in the screen's thread."""

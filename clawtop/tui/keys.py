@@ -11,11 +11,12 @@ from clawtop.model.errors import UsageError
 MOVE = Binding.Group("Move")
 CHOOSE = Binding.Group("What is shown")
 MARK = Binding.Group("Mark and hold still")
+ON_AGENTS = Binding.Group("Act on agents")
 MORE = Binding.Group("Pages")
-GROUPS = (MOVE, CHOOSE, MARK, MORE)
+GROUPS = (MOVE, CHOOSE, MARK, ON_AGENTS, MORE)
 """The headings of the help page, in their order."""
 
-HINTS = ("help", "detail", "filter", "project", "group", "sort", "window", "quit")
+HINTS = ("help", "pause", "detail", "filter", "project", "group", "sort", "window", "quit")
 """What the last line says first."""
 
 
@@ -51,6 +52,14 @@ FLEET: tuple[Binding, ...] = (
     _key("d", "demo", "demo", "Start the demo, where nothing was found", "demo", MORE),
 )
 
+ACT: tuple[Binding, ...] = (
+    _key("k,f9", "pause", "pause", "Pause this agent, or the tagged ones; asks first", "pause", ON_AGENTS),
+    _key("K", "pause_all", "pause all", "Pause all that pass the filter; asks first", "pause.all", ON_AGENTS),
+    _key("r", "resume", "resume", "Lift the hold; asks first", "resume", ON_AGENTS),
+    _key("x", "abort", "abort", "End what runs now, and only that; asks first", "abort", ON_AGENTS),
+)
+"""These exist only where the screen may act."""
+
 APP: tuple[Binding, ...] = (
     _key("question_mark,f1,h", "keys", "help", "This page", "help", MORE),
     _key("ctrl+p", "command_palette", "palette", "Find a command by its name", "palette", MORE),
@@ -75,6 +84,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
     "htop": {},
     "vim": {
         "cursor.up": "up,k",
+        "pause": "P,f9",
         "cursor.down": "down,j",
         "cursor.page_up": "pageup,ctrl+u",
         "cursor.page_down": "pagedown,ctrl+d",
@@ -93,12 +103,12 @@ def keymap(preset: str, keys: Mapping[str, str]) -> dict[str, str]:
     """
     if preset not in PRESETS:
         raise UsageError(f"keys: no preset {preset!r}; one of {', '.join(PRESETS)}")
-    known = {binding.id: binding for binding in (*FLEET, *APP, *PAGE)}
+    known = {binding.id: binding for binding in (*FLEET, *ACT, *APP, *PAGE)}
     for name in keys:
         if name not in known:
             raise UsageError(f"keys: {name!r} is no command; one of {', '.join(sorted(filter(None, known)))}")
     mapping = {**PRESETS[preset], **keys}
-    for context in ((*FLEET, *APP), PAGE):
+    for context in ((*FLEET, *ACT, *APP), PAGE):
         _refuse_clashes(context, mapping)
     return mapping
 

@@ -1,10 +1,11 @@
 """A feed with a made-up fleet whose figures change with each tick, the same way every time."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from random import Random
 
+from clawtop.model.commands import Command, Hold, Outcome, Plan, Target
 from clawtop.model.events import State, Tokens
 from clawtop.model.keys import Key
 from clawtop.model.snapshot import (
@@ -151,6 +152,11 @@ class FleetFeed:
         self.seq = 0
         self.incidents: tuple[Incident, ...] | None = None
         self._refusal: Exception | None = None
+        self.planned: list[tuple[Target, ...]] = []
+        self.submitted: list[Command] = []
+        self.plans: Future[tuple[Plan, ...]] = Future()
+        self.outcome: Future[Outcome] = Future()
+        self.held: dict[Target, Hold] = {}
         self.views: list[View] = []
         self.looked: list[View] = []
         self._dice = Random(7)  # noqa: S311
@@ -180,6 +186,18 @@ class FleetFeed:
         else:
             future.set_exception(self._refusal)
         return future
+
+    def plan(self, targets: tuple[Target, ...]) -> Future[tuple[Plan, ...]]:
+        self.planned.append(targets)
+        return self.plans
+
+    def submit(self, command: Command) -> Future[Outcome]:
+        self.submitted.append(command)
+        self.outcome = Future()
+        return self.outcome
+
+    def holds(self) -> Mapping[Target, Hold]:
+        return self.held
 
     def refuse(self, error: Exception) -> None:
         """Answer every look with this error."""

@@ -9,6 +9,7 @@ from clawtop.model.snapshot import Grouping, Health, SourceStatus, View
 from clawtop.tui.options import Colours
 from tests.tui.fleet_feed import GATEWAY, OK_SOURCE, FleetFeed
 from tests.tui.stage import stage
+from tests.tui.test_acting import hold, plan, target
 
 Compare = Callable[..., bool]
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=["80x24", "120x40", "200x50"])
@@ -61,6 +62,59 @@ def test_empty(snap_compare: Compare, size: tuple[int, int]) -> None:
 @SIZES
 def test_detail(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(stage(fleet()), terminal_size=size, press=["down", "down", "enter"])
+
+
+def asked(agents: int, *, hostile: bool = False) -> FleetFeed:
+    feed = fleet()
+    names = [row.label for row in feed.agents[:agents]]
+    if hostile:
+        names = ["\x1b[2Jred [bold]x[/] \u202edef 世界" + "n" * 90]
+        feed.agents[0] = replace(feed.agents[0], label=names[0], group=("local", names[0]))
+        feed.publish()
+    feed.plans.set_result(tuple(plan(name) for name in names))
+    return feed
+
+
+@SIZES
+def test_question(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(stage(asked(1)), terminal_size=size, press=["k"])
+
+
+def test_question_about_many(snap_compare: Compare) -> None:
+    assert snap_compare(stage(asked(3)), press=["space", "space", "space", "k", "tab", "l", "o", "o", "p"])
+
+
+def test_question_with_a_hostile_name(snap_compare: Compare) -> None:
+    assert snap_compare(stage(asked(1, hostile=True)), press=["k"])
+
+
+def test_question_in_ascii(snap_compare: Compare) -> None:
+    assert snap_compare(stage(asked(1), ascii=True), press=["k"])
+
+
+def test_question_in_sixteen_colours(snap_compare: Compare) -> None:
+    assert snap_compare(stage(asked(1), colours=Colours.BASIC), press=["x"])
+
+
+def test_question_on_the_smallest_terminal(snap_compare: Compare) -> None:
+    assert snap_compare(stage(asked(1)), terminal_size=(40, 10), press=["k"])
+
+
+@pytest.mark.parametrize("colours", [Colours.TRUE, Colours.BASIC], ids=str)
+def test_held(snap_compare: Compare, colours: Colours) -> None:
+    feed = fleet()
+    states = ("paused", "stopping", "failed", "unsupported", "requested")
+    for number, state in enumerate(states):
+        feed.agents[number] = replace(feed.agents[number], hold=state, hold_detail="412 ms; runs away")
+    feed.held = {target(feed.agents[0].label): hold(feed.agents[0].label)}
+    feed.publish()
+    assert snap_compare(stage(feed, colours=colours), terminal_size=(120, 40))
+
+
+def test_leaving(snap_compare: Compare) -> None:
+    feed = fleet()
+    feed.held = {target(name): hold(name) for name in ("coder", "researcher")}
+    assert snap_compare(stage(feed), press=["q"])
 
 
 def test_sources(snap_compare: Compare) -> None:

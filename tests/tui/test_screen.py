@@ -161,7 +161,7 @@ async def test_help_is_made_from_the_bindings() -> None:
         await pilot.press("question_mark")
         await pilot.pause()
         said = shown(app)
-        for binding in (*keys.FLEET, *keys.APP):
+        for binding in (*keys.FLEET, *keys.ACT, *keys.APP):
             assert binding.tooltip in said
         assert [line.split()[-7:][0] for line in lines(app) if "Choose what a row stands for" in line] == ["G"]
         await pilot.press("escape", "g", "G")
@@ -413,7 +413,7 @@ async def test_the_palette_has_every_command() -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(100, 40)) as pilot:
         titles = {command.title for command in app.get_system_commands(app.screen)}
-        assert titles == {binding.tooltip for binding in (*keys.FLEET, *keys.APP) if binding.id != "palette"}
+        assert titles == {binding.tooltip for binding in (*keys.FLEET, *keys.ACT, *keys.APP) if binding.id != "palette"}
         await pilot.press("ctrl+p")
         await pilot.pause()
         await pilot.press(*"stands for", "enter")

@@ -1,5 +1,6 @@
 """What stands in one cell of the fleet table: a row's figures as short text with a style name, never padded."""
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -53,26 +54,31 @@ _WORDS = {
     State.UNKNOWN: ("unknown", "?", "muted"),
 }
 _HOLDS = {
-    "requested": ("pausing", "wait", "warn"),
-    "stopping": ("stopping", "stop", "warn"),
-    "paused": ("paused", "held", "held"),
-    "failed": ("not held", "fail", "bad"),
-    "unsupported": ("no pause", "n/a", "bad"),
+    "requested": (("requested", "asked", "ask"), "warn"),
+    "stopping": (("stopping", "stop"), "warn"),
+    "paused": (("paused", "held"), "held"),
+    "failed": (("failed", "fail"), "bad"),
+    "unsupported": (("unsupported", "no hold", "n/a"), "bad"),
 }
+_TOOK = re.compile(r"(\d{1,9}) ms\b")
 
 
 def state(at: Look, width: int, glyphs: Glyphs) -> Line:
     """Glyph and word of the hold where there is one, else of the agent's own state."""
     row = at.row
     if row.hold is not None:
-        full, short, style = _HOLDS.get(row.hold, (printable(row.hold, ascii_only=glyphs.ascii_only), "hold", "warn"))
-        sign = glyphs.held
+        words, style = _HOLDS.get(row.hold, (("hold",), "warn"))
+        sign = glyphs.error if style == "bad" else glyphs.held
+        took = _TOOK.match(row.hold_detail or "") if row.hold == "paused" else None
+        if took is not None:
+            words = (f"paused {duration(int(took[1]))}", *words)
     else:
         full, short, style = _WORDS[row.state]
+        words = (full, short)
         sign = getattr(glyphs, row.state.value)
     if width <= 1:
         return (Span(sign, style),)
-    word = full if len(full) + 2 <= width else short
+    word = next((word for word in words if len(word) + 2 <= width), words[-1])
     return (Span(f"{sign} {word}", style),)
 
 
@@ -86,7 +92,7 @@ def name(at: Look, width: int, glyphs: Glyphs) -> Line:
     room = width - 2 if at.row.alerts else width
     label = printable(at.row.label or "(none)", ascii_only=glyphs.ascii_only)
     shown = (middle if len(at.row.group) > 2 else cut)(label, room, glyphs.ellipsis)
-    style = "quiet" if quiet(at.row) else "name"
+    style = "held" if at.row.hold == "paused" else "quiet" if quiet(at.row) else "name"
     return (Span(shown, style), Span(f" {glyphs.warning}", "bad")) if at.row.alerts else (Span(shown, style),)
 
 

@@ -80,8 +80,9 @@ _PLAN = (
     ("state", 6), ("name", 12), ("usd_per_hour", 7), ("cost", 9), ("agent", 12), ("share", 5), ("tokens_per_min", 6),
     ("trend", 8), ("errors", 4), ("last_at", 4), ("agents", 7), ("context", 4), ("name", 18), ("model", 17),
     ("state", 10), ("retries", 6), ("project", 12), ("fallbacks", 6), ("calls", 6), ("name", 22), ("cache", 6),
-    ("output", 6), ("input", 6), ("tool_calls", 6), ("latency", 5), ("project", 16), ("trend", 12), ("sessions", 5),
-    ("name", 28), ("agent", 16), ("user", 8), ("share", 8), ("model", 30), ("trend", 24), ("name", 40), ("trend", 60),
+    ("output", 6), ("input", 6), ("tool_calls", 6), ("latency", 5), ("state", 14), ("project", 16), ("trend", 12),
+    ("sessions", 5), ("name", 28), ("agent", 16), ("user", 8), ("share", 8), ("model", 30), ("trend", 24), ("name", 40),
+    ("trend", 60),
 )  # fmt: skip
 """What room is used for, the most important first: a column is there from its first step on, then gets wider."""
 

@@ -64,7 +64,7 @@ ASCII = Glyphs(
     idle="o",
     error="x",
     unknown="?",
-    held="!",
+    held="=",
     cursor=">",
     tag="+",
     descending="v",

@@ -17,6 +17,7 @@ from clawtop.tui.render.columns import BY_ID, COLUMNS, Column, next_sort
 from clawtop.tui.render.detail import exactly
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Span
+from clawtop.tui.render.outcome import standing
 from clawtop.tui.screens.picker import Picker, Toggles
 from clawtop.tui.screens.reader import DetailScreen, SourcesScreen
 from clawtop.tui.widgets.filter_line import FilterLine
@@ -94,7 +95,8 @@ class FleetScreen(Screen[None]):
     def _paint(self) -> None:
         snapshot, width = self._snapshot, self.app.size.width
         lines = header.height(*self.app.size)
-        badges = ("FROZEN",) if self._frozen else ()
+        held = len(standing(self._desk.holds()))
+        badges = (*(("FROZEN",) if self._frozen else ()), *((f"{held} HELD",) if held else ()))
         self._header.show(header.header(snapshot, width, lines, self._glyphs, badges))
         self._head.titles(self.table.places, snapshot)
         demo = self._desk.key_of("demo") if self._desk.offers_demo else None

@@ -9,10 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from clawtop.model.commands import Outcome, Plan, Target
 from clawtop.model.snapshot import Grouping, Row, Snapshot
 from clawtop.tui import keys
 from clawtop.tui.desk import Desk
-from clawtop.tui.render import detail, foot, keyboard, origins
+from clawtop.tui.render import detail, foot, keyboard, origins, outcome
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Line, Span, fit
 from clawtop.tui.render.order import RESORT_MS
@@ -102,6 +103,19 @@ class SourcesScreen(Reader):
     def lines(self, width: int) -> Sequence[Line]:
         """Every source in full."""
         return origins.page(self._desk.snapshot, width, self._glyphs, self._desk.notices)
+
+
+class OutcomeScreen(Reader):
+    """What became of a command that did not go as it should."""
+
+    def __init__(self, desk: Desk, glyphs: Glyphs, told: Outcome, plans: Mapping[Target, Plan]) -> None:
+        super().__init__(desk, glyphs, "not as asked")
+        self._told = told
+        self._plans = plans
+
+    def lines(self, width: int) -> Sequence[Line]:
+        """Each step that was tried, and what would be harsher."""
+        return outcome.page(self._told, self._plans, width, self._glyphs)
 
 
 class DetailScreen(Reader):

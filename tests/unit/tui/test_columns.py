@@ -175,6 +175,12 @@ def test_what_a_cell_says(name: str, one: Row, wanted: str) -> None:
 def test_a_wide_state_says_the_word() -> None:
     assert said("state", row(), 10) == "● running"
     assert said("state", row(hold="stopping"), 10) == "‖ stopping"
+    assert said("state", row(hold="requested"), 10) == "‖ asked"
+    assert said("state", row(hold="paused", hold_detail="412 ms; loop"), 14) == "‖ paused 412ms"
+    assert said("state", row(hold="paused", hold_detail="412 ms"), 10) == "‖ paused"
+    assert said("state", row(hold="failed"), 6) == "✗ fail"
+    assert said("state", row(hold="unsupported"), 13) == "✗ unsupported"
+    assert cell("name", row(hold="paused"))[0].style == "held"
     assert said("model", row(), 30) == "anthropic/claude-opus-4-5"
 
 

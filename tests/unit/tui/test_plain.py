@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from clawtop.tui.render.plain import MARK, cut, middle, printable, tail
+from clawtop.plain import MARK
+from clawtop.tui.render.plain import cut, middle, printable, tail
 
 ANYTHING = st.text(st.characters(), max_size=80)
 NASTY = st.text(

@@ -1,0 +1,58 @@
+"""Which agents a command is about when rows are what one points at."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from clawtop.model.commands import Target
+from clawtop.model.snapshot import Grouping, Row, Snapshot, View
+from clawtop.tui.render.detail import exactly
+
+_OF_ONE_AGENT = {Grouping.AGENT, Grouping.SESSION, Grouping.RUN}
+_OF_MANY = {Grouping.PROJECT: "projects", Grouping.USER: "users", Grouping.HOST: None}
+
+
+class Aim(NamedTuple):
+    """The agents, or the view whose rows they are (see `found`), or why there are none."""
+
+    targets: tuple[Target, ...] = ()
+    view: View | None = None
+    refusal: str | None = None
+
+
+def aim(rows: Sequence[Row], view: View) -> Aim:
+    """What a command on these rows of `view` is aimed at."""
+    grouping = view.group_by
+    if not rows:
+        return Aim(refusal="no row is selected")
+    if grouping in _OF_ONE_AGENT:
+        return Aim(_targets(rows))
+    if grouping not in _OF_MANY:
+        return Aim(refusal=f"a {grouping.value} row is no agent: group by agent (g), then choose whom to stop")
+    field = _OF_MANY[grouping]
+    names = tuple(exactly(row.group[-1]) for row in rows)
+    scope = view.scope if field is None else replace(view.scope, **{field: names})
+    return Aim(view=View(view.window, Grouping.AGENT, scope=scope))
+
+
+def found(snapshot: Snapshot, rows: Sequence[Row], grouping: Grouping) -> tuple[Target, ...]:
+    """The agents of the rows, once the snapshot of `Aim.view` is there."""
+    hosts = {row.group[-1] for row in rows}
+    return _targets(row for row in snapshot.rows if grouping is not Grouping.HOST or row.host in hosts)
+
+
+def _targets(rows: Iterable[Row]) -> tuple[Target, ...]:
+    return tuple(dict.fromkeys(Target(row.group[0], row.group[1]) for row in rows))
+
+
+def by_target(snapshot: Snapshot) -> dict[Target, Row]:
+    """The rows of a snapshot by agent."""
+    return {Target(row.group[0], row.group[1]): row for row in snapshot.rows}
+
+
+def named(rows: Sequence[Row], grouping: Grouping) -> str:
+    """The rows in a few words, before anybody knows their agents; not made printable."""
+    first = rows[0].label or "(none)"
+    return (
+        f"the agents of {grouping.value} {first}" if len(rows) == 1 else f"the agents of {len(rows)} {grouping.value}s"
+    )

@@ -1,0 +1,506 @@
+"""Pause, resume and abort from the screen: whom a key is about, what says yes, and what is said afterwards."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from textual.events import Key
+from textual.pilot import Pilot
+
+from clawtop.model.commands import (
+    Abort,
+    Conflict,
+    CronJob,
+    Escalation,
+    Gap,
+    Hold,
+    HoldState,
+    Means,
+    Outcome,
+    OwnModel,
+    Pause,
+    Plan,
+    Result,
+    Resume,
+    Step,
+    Target,
+    Work,
+    WorkKind,
+)
+from clawtop.model.errors import SourceError
+from clawtop.model.selection import Scope
+from clawtop.model.snapshot import Grouping, View
+from clawtop.tui import keys
+from clawtop.tui.app import ClawtopApp
+from clawtop.tui.render.order import RESORT_MS
+from clawtop.tui.screens.box import Box
+from clawtop.tui.screens.question import Conflicts, Leaving, Question
+from clawtop.tui.screens.reader import OutcomeScreen
+from tests.tui.fleet_feed import START, FleetFeed
+from tests.tui.stage import lines, names, selected, shown, stage
+
+SIZE = (80, 24)
+
+
+def target(name: str) -> Target:
+    return Target("local", name)
+
+
+def hold(name: str, state: HoldState = HoldState.PAUSED, **changes: object) -> Hold:
+    known = Hold(target(name), state, START - 300_000, "ann@box", "runs away", milliseconds=412)
+    return replace(known, **changes)  # type: ignore[arg-type]
+
+
+def plan(name: str, **changes: object) -> Plan:
+    known = Plan(
+        target(name),
+        Means.GATEWAY,
+        running=(
+            Work(WorkKind.TURN, name, f"agent:{name}:main", model="anthropic/claude-opus-4-5", tool="exec"),
+            Work(WorkKind.SUBAGENT, "helper", "agent:helper:sub:1", parent=f"agent:{name}:main"),
+        ),
+        cron_jobs=(CronJob("c1", "nightly digest", "every 6s"),),
+        own_models=(OwnModel(f"agent:{name}:odd", "openai/gpt-5.2"),),
+        config_hold=True,
+        not_covered=(Gap("runs of another gateway", "it is not connected"),),
+        warnings=("the config has an include",),
+    )
+    return replace(known, **changes)  # type: ignore[arg-type]
+
+
+def held(feed: FleetFeed, *names: str) -> None:
+    feed.held = {target(name): hold(name) for name in names}
+    feed.publish()
+
+
+async def settled(pilot: Pilot[int]) -> None:
+    """Wait until nothing is under way: an answer, the screen it opens, and what that writes."""
+    for _ in range(4):
+        await pilot.pause()
+
+
+def answered(app: ClawtopApp) -> bool:
+    return not isinstance(app.screen, Box)
+
+
+async def test_the_question_opens_at_once_and_fills_in() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("k")
+        await pilot.pause()
+        assert isinstance(app.screen, Question)
+        assert "Pause coder?" in shown(app)
+        assert "asking what runs" in shown(app)
+        assert feed.planned == [(target("coder"),)]
+        feed.plans.set_result((plan("coder"),))
+        await pilot.pause()
+        await pilot.press("home")
+        said = shown(app)
+        assert "1 running, 1 subagent, 1 cron job, 1 own model" in said
+        await pilot.press("end")
+        await pilot.pause()
+        said += shown(app)
+        for word in ("agent:coder:main", "claude-opus-4-5", "exec", "under helper", "nightly digest", "every 6s",
+                     "agent:coder:odd", "will be held", "runs of another gateway: it is not connected",
+                     "the config has an include", "$ per hour", "stops"):  # fmt: skip
+            assert word in said, word
+        assert feed.submitted == []
+
+
+@pytest.mark.parametrize("preset", ["htop", "vim"])
+async def test_only_y_does_it_and_only_once(preset: str) -> None:
+    feed = FleetFeed()
+    app = stage(feed, preset=preset)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("P" if preset == "vim" else "k")
+        await pilot.press("k", "K", "k", "P", "f9", "enter", "space", "r", "x", "Y", "f", "e")
+        await pilot.pause()
+        assert not answered(app)
+        await pilot.click(offset=(12, 20))
+        await pilot.click(offset=(12, 6))
+        assert not answered(app)
+        assert feed.submitted == []
+        for _ in range(3):
+            app.post_message(Key("y", "y"))
+        await pilot.pause()
+        assert feed.submitted == [Pause((target("coder"),))]
+        assert answered(app)
+
+
+@pytest.mark.parametrize("key", ["escape", "n"])
+async def test_no_means_no(key: str) -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f9", key, "y")
+        await pilot.pause()
+        assert answered(app)
+        assert feed.submitted == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_the_target_stays_whatever_the_table_does(seed: int) -> None:
+    dice = Random(seed)  # noqa: S311
+    feed = FleetFeed(50, step=RESORT_MS)
+    app = stage(feed)
+    async with app.run_test(size=(100, 30)) as pilot:
+        for _ in range(12):
+            aimed_at = str(selected(app))
+            for _ in range(dice.randint(0, 2)):
+                feed.shuffle(dice)
+            app.post_message(Key("k", "k"))
+            for _ in range(dice.randint(0, 2)):
+                feed.shuffle(dice)
+            await pilot.pause()
+            assert f"Pause {aimed_at}?" in shown(app)
+            for _ in range(3):
+                feed.shuffle(dice)
+                await pilot.pause()
+            assert f"Pause {aimed_at}?" in shown(app)
+            app.post_message(Key("y", "y"))
+            await pilot.pause()
+            assert feed.submitted[-1] == Pause((target(aimed_at),))
+            app.post_message(Key(dice.choice(["up", "down", "pagedown", "home", "end"]), None))
+            await pilot.pause()
+
+
+async def test_the_spend_that_stops_keeps_up() -> None:
+    feed = FleetFeed(5, step=RESORT_MS)
+    app = stage(feed, ascii=True)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("k")
+        feed.agents = [replace(each, usd_per_hour=77.25) for each in feed.agents]
+        feed.tick()
+        await settled(pilot)
+        assert f"${feed.agents[0].usd_per_hour:.2f}/h   stops" in shown(app)
+
+
+async def test_the_spend_is_that_of_the_whole_agent_whatever_the_scope() -> None:
+    feed = FleetFeed()
+    view = View(scope=Scope(projects=("api-gateway",)))
+    app = stage(feed, view=view)
+    async with app.run_test(size=SIZE) as pilot:
+        feed.show(view)
+        await pilot.pause()
+        await pilot.press("k")
+        await pilot.pause()
+        assert feed.looked[-1].scope == Scope()
+
+
+async def test_tagged_agents_are_paused_together() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        first, second = names(app)[:2]
+        await pilot.press("space", "space", "k")
+        await pilot.pause()
+        assert "Pause 2 agents?" in shown(app)
+        await pilot.press("y")
+        await pilot.pause()
+        (asked,) = feed.submitted
+        assert set(asked.targets) == {target(first), target(second)}
+
+
+async def test_all_that_pass_the_filter() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("slash", *"qa", "enter", "K")
+        await pilot.pause()
+        assert "Pause all 4 agents that pass the filter?" in shown(app)
+        await pilot.press("K", "K", "y")
+        await pilot.pause()
+        (asked,) = feed.submitted
+        assert {each.agent for each in asked.targets} == {row.label for row in feed.agents if "qa" in row.label}
+
+
+async def test_readonly_has_no_key_that_acts() -> None:
+    feed = FleetFeed()
+    app = stage(feed, readonly=True)
+    held(feed, "coder")
+    async with app.run_test(size=(120, 60)) as pilot:
+        await pilot.press("k", "K", "r", "x", "f9", "y")
+        await pilot.pause()
+        assert app.screen is app.fleet
+        assert "pause" not in lines(app)[-1]
+        assert not {command.title for command in app.get_system_commands(app.screen)} & {
+            binding.tooltip for binding in keys.ACT
+        }
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert "asks first" not in shown(app)
+        await pilot.press("escape", "q")
+    assert app.return_value == 0
+    assert (feed.planned, feed.submitted) == ([], [])
+
+
+@pytest.mark.parametrize(("grouping", "field"), [(Grouping.PROJECT, "project"), (Grouping.HOST, "host")])
+async def test_a_row_of_many_agents_means_its_agents(grouping: Grouping, field: str) -> None:
+    feed = FleetFeed(12)
+    view = View(group_by=grouping)
+    app = stage(feed, view=view)
+    async with app.run_test(size=SIZE) as pilot:
+        feed.show(view)
+        await pilot.pause()
+        row = app.fleet.table.selected
+        assert row is not None
+        wanted = {target(each.label) for each in feed.agents if getattr(each, field) == row.label}
+        await pilot.press("k")
+        await pilot.pause()
+        assert f"Pause {len(wanted)} agents?" in shown(app)
+        await pilot.press("y")
+        await pilot.pause()
+        (asked,) = feed.submitted
+        assert set(asked.targets) == wanted
+
+
+async def test_a_session_means_its_agent() -> None:
+    feed = FleetFeed(3)
+    view = View(group_by=Grouping.SESSION)
+    app = stage(feed, view=view)
+    async with app.run_test(size=SIZE) as pilot:
+        feed.show(view)
+        await pilot.pause()
+        row = app.fleet.table.selected
+        assert row is not None
+        await pilot.press("k", "y")
+        await pilot.pause()
+        assert feed.submitted == [Pause((target(row.group[1]),))]
+
+
+@pytest.mark.parametrize("grouping", [Grouping.MODEL, Grouping.PROVIDER, Grouping.CRON])
+async def test_a_row_that_is_no_agent_says_so(grouping: Grouping) -> None:
+    feed = FleetFeed()
+    view = View(group_by=grouping)
+    app = stage(feed, view=view)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        feed.show(view)
+        await pilot.pause()
+        for key in ("k", "K", "r", "x"):
+            await pilot.press(key)
+        await pilot.pause()
+        assert app.screen is app.fleet
+        assert f"a {grouping.value} row is no agent" in shown(app)
+
+
+async def test_a_plan_that_fails_says_why_and_a_pause_can_still_be_tried() -> None:
+    feed = FleetFeed()
+    feed.plans.set_exception(SourceError("gateway: \x1b[31m no answer"))
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("k")
+        await settled(pilot)
+        assert "what it touches cannot be said: gateway: \ufffd[31m no answer" in shown(app)
+        await pilot.press("y")
+        await pilot.pause()
+        assert len(feed.submitted) == 1
+
+
+async def test_what_nothing_can_pause_is_not_offered() -> None:
+    feed = FleetFeed()
+    feed.plans.set_result((Plan(target("coder"), Means.NONE, problem="its log says nothing of a gateway"),))
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("k")
+        await settled(pilot)
+        assert "its log says nothing of a gateway" in shown(app)
+        assert "yes, do it" not in shown(app)
+        await pilot.press("y")
+        await pilot.pause()
+        assert feed.submitted == []
+        await pilot.press("escape")
+        assert answered(app)
+
+
+async def test_a_reason_may_have_any_letter() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("k", "tab", *"why not", "enter")
+        await pilot.pause()
+        assert feed.submitted == []
+        await pilot.press("tab", "x", "escape", "y")
+        await pilot.pause()
+        assert feed.submitted == [Pause((target("coder"),), "why notx")]
+
+
+async def test_an_abort_is_of_what_runs_now_and_spares_commands_unless_asked() -> None:
+    feed = FleetFeed()
+    command = Work(WorkKind.COMMAND, "coder", run="sleep 90")
+    feed.plans.set_result((plan("coder", running=(command,)),))
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("x")
+        await settled(pilot)
+        said = shown(app)
+        assert "Only what runs now ends" in said
+        assert "sleep 90  (goes on)" in said
+        assert "nightly" not in said
+        await pilot.press("y")
+        await pilot.pause()
+        assert feed.submitted == [Abort((target("coder"),))]
+        await pilot.press("x")
+        await settled(pilot)
+        await pilot.press("c")
+        await pilot.pause()
+        assert "(goes on)" not in shown(app)
+        await pilot.press("y")
+        await pilot.pause()
+        assert feed.submitted[-1] == Abort((target("coder"),), commands=True)
+
+
+async def test_a_resume_shows_the_hold_and_only_held_agents_are_asked_about() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("r")
+        await pilot.pause()
+        assert "coder is not held" in shown(app)
+        held(feed, "coder")
+        await pilot.press("space", "space", "r")
+        await pilot.pause()
+        said = shown(app)
+        assert "Let coder go on?" in said
+        assert "5m ago by ann@box; runs away" in said
+        assert "put back as they stood" in said
+        await pilot.press("y")
+        await pilot.pause()
+        assert feed.submitted == [Resume((target("coder"),))]
+        assert feed.planned == []
+
+
+async def test_a_resume_of_a_project_leaves_the_others_alone() -> None:
+    feed = FleetFeed(12)
+    view = View(group_by=Grouping.PROJECT)
+    app = stage(feed, view=view)
+    async with app.run_test(size=SIZE) as pilot:
+        held(feed, "coder")
+        feed.show(view)
+        await pilot.pause()
+        await pilot.press("home", "r", "y")
+        await pilot.pause()
+        row = app.fleet.table.selected
+        assert row is not None
+        assert row.label == "api-gateway"
+        assert feed.submitted == [Resume((target("coder"),))]
+
+
+def outcome(command: Pause | Resume, *results: Result) -> Outcome:
+    return Outcome(command, results, 420)
+
+
+async def test_what_happened_is_said_in_one_line() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("k", "y")
+        await pilot.pause()
+        (command,) = feed.submitted
+        assert isinstance(command, Pause)
+        feed.outcome.set_result(outcome(command, Result(target("coder"), True, "", settled=210, verified_after=420)))
+        await settled(pilot)
+        assert "coder paused within 420ms" in shown(app)
+        assert app.screen is app.fleet
+
+
+FAILED = Result(
+    target("coder"),
+    verified=False,
+    detail="the run goes on",
+    hold=hold("coder", HoldState.FAILED),
+    steps=(Step("abort the run", True, milliseconds=12), Step("hold the config", False, "baseHash \x1b[0m differs")),
+)
+
+
+async def test_what_is_not_verified_is_shown_with_its_steps_and_what_would_be_harsher() -> None:
+    feed = FleetFeed()
+    harsher = Escalation("sessions.delete", "the session's run", "its transcript")
+    feed.plans.set_result((plan("coder", escalations=(harsher,)),))
+    app = stage(feed)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("k")
+        await settled(pilot)
+        await pilot.press("y", "slash", "e", "f")
+        feed.outcome.set_result(outcome(Pause((target("coder"),)), FAILED))
+        await settled(pilot)
+        assert app.screen is app.fleet
+        await pilot.press("escape")
+        feed.tick()
+        await settled(pilot)
+        assert isinstance(app.screen, OutcomeScreen)
+        said = shown(app)
+        for word in ("coder not paused: the run goes on", "abort the run 12ms", "hold the config",
+                     "baseHash \ufffd[0m differs", "sessions.delete", "None of it was done",
+                     "destroys its transcript"):  # fmt: skip
+            assert word in said, word
+
+
+async def test_a_command_that_ends_in_an_error_does_not_end_the_screen() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("k", "y")
+        await pilot.pause()
+        feed.outcome.set_exception(OSError("disk full"))
+        await settled(pilot)
+        assert "disk full" in shown(app)
+        assert app.screen is app.fleet
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"),
+    [("f", Resume((target("coder"),), force=True)), ("e", Resume((target("coder"),), keep=True)), ("escape", None)],
+)
+async def test_what_somebody_changed_meanwhile_is_asked_about(key: str, wanted: Resume | None) -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        held(feed, "coder")
+        await pilot.press("r", "y", "o")
+        changed = Conflict("agents.list[0].model", "a/b", "c/d\u202e")
+        result = Result(target("coder"), verified=False, detail="changed", conflicts=(changed,))
+        feed.outcome.set_result(outcome(Resume((target("coder"),)), result))
+        await settled(pilot)
+        await pilot.press("escape")
+        feed.tick()
+        await settled(pilot)
+        assert isinstance(app.screen, Conflicts)
+        for word in ("agents.list[0].model", "before the hold: a/b", "now: c/d\ufffd"):
+            assert word in shown(app)
+        await pilot.press("enter", "y", key)
+        await pilot.pause()
+        assert feed.submitted[1:] == ([] if wanted is None else [wanted])
+        assert answered(app)
+
+
+async def test_a_held_agent_is_seen_in_the_table_and_in_the_header() -> None:
+    feed = FleetFeed(3)
+    app = stage(feed, ascii=True)
+    async with app.run_test(size=(240, 24)) as pilot:
+        feed.agents[0] = replace(feed.agents[0], hold="paused", hold_detail="412 ms; runs away")
+        held(feed, "coder")
+        await pilot.pause()
+        assert "= paused 412ms" in shown(app)
+        assert " 1 HELD " in lines(app)[0]
+
+
+@pytest.mark.parametrize("key", ["q", "y"])
+async def test_leaving_with_holds_says_that_they_stay(key: str) -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        feed.held = {target("co der"): hold("co der"), target("gone"): hold("gone", HoldState.UNSUPPORTED)}
+        await pilot.press("q")
+        await pilot.pause()
+        assert isinstance(app.screen, Leaving)
+        assert "One agent stays held" in shown(app)
+        assert "clawtop resume 'co der'" in shown(app)
+        await pilot.press("enter", "escape")
+        await pilot.pause()
+        assert answered(app)
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+        assert app.is_running
+        await pilot.press(key)
+    assert app.return_value == 0
