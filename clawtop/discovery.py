@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from clawtop.formats.attribution import ProjectRule
 from clawtop.model.errors import UsageError
 from clawtop.sources import Source
 
-KINDS = ("openclaw:DIR", "events:PATH", "demo:")
+KINDS = ("openclaw:DIR", "gateway:ws://HOST:PORT", "events:PATH", "demo:")
 
 
-def open_source(uri: str, *, projects: Sequence[ProjectRule] = ()) -> Source:
+def open_source(
+    uri: str,
+    *,
+    projects: Sequence[ProjectRule] = (),
+    environment: Mapping[str, str] | None = None,
+    token_file: Path | None = None,
+) -> Source:
     """The source that `uri` names. Raises UsageError for a kind that does not exist or a path that is missing in it."""
     kind, colon, rest = uri.partition(":")
     if not colon:
@@ -20,6 +27,14 @@ def open_source(uri: str, *, projects: Sequence[ProjectRule] = ()) -> Source:
             from clawtop.sources.openclaw import OpenClawSource  # noqa: PLC0415 - only what is used is imported
 
             return OpenClawSource(uri, _path(uri, rest), projects=projects)
+        case "gateway":
+            from clawtop.gateway.addresses import parse_address, token_warnings  # noqa: PLC0415
+            from clawtop.sources.gateway import GatewaySource  # noqa: PLC0415
+
+            address = parse_address(uri, environment, token_file)
+            host = urlsplit(address.url).netloc
+            warnings = token_warnings(address, token_file)
+            return GatewaySource(uri, address, host=host, companion=False, warnings=warnings)
         case "events":
             from clawtop.sources.events import EventsSource  # noqa: PLC0415
 

@@ -4,6 +4,7 @@ A screen that stalls delays nothing here: it pulls the latest snapshot and skips
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import threading
@@ -28,6 +29,7 @@ _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
 _PRUNE_SECONDS = 60.0
 _IDLE_SECONDS = 1.0
+_LISTENER_SECONDS = 2.0
 _OF_ONE_AGENT = (Grouping.AGENT, Grouping.SESSION, Grouping.RUN)
 
 
@@ -43,8 +45,11 @@ class Switch(Protocol):
     def holds(self) -> Mapping[Target, Hold]:
         """The holds that stand."""
 
-    async def run(self, on_change: Callable[[], None]) -> None:
-        """Watch over the holds that stand until cancelled."""
+    async def start(self) -> None:
+        """Take over the holds there are and watch over them."""
+
+    async def stop(self) -> None:
+        """Let go of everything; the holds stay."""
 
 
 @dataclass(slots=True)
@@ -96,10 +101,15 @@ class Engine:
         *,
         delay: float = 1.0,
         follow: bool = True,
-        switch: Switch | None = None,
+        switch: Callable[[Callable[[], None]], Switch] | None = None,
+        for_screen: bool = False,
     ) -> None:
+        """`switch` makes the engine's switch; it is given what to call when a hold changes.
+
+        With `for_screen` reading begins once somebody listens: it would make the first picture late.
+        """
         self._fleet = Fleet()
-        self._switch = switch
+        self._switch = switch(self._holds_changed) if switch is not None else None
         self._marked: dict[tuple[str, ...], tuple[Row, Hold, Row]] = {}
         self._view = view
         self._delay = delay
@@ -113,6 +123,9 @@ class Engine:
         self._ready = threading.Event()
         self._caught_up = threading.Event()
         self._dirty = asyncio.Event()
+        self._awaited = asyncio.Event()
+        if not for_screen:
+            self._awaited.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -140,6 +153,7 @@ class Engine:
     def listen(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` in the engine's thread after each snapshot; None ends that."""
         self._listener = callback
+        self._call(self._awaited.set)
 
     def show(self, view: View) -> None:
         """Make snapshots of this view from now on, the first one at once."""
@@ -228,6 +242,9 @@ class Engine:
         self._dirty.set()
         return outcome
 
+    def _holds_changed(self) -> None:
+        self._dirty.set()
+
     def _turn_to(self, view: View) -> None:
         self._view = view
         self._publish()
@@ -277,11 +294,15 @@ class Engine:
         for slot in self._slots:
             self._keep(self._supervise(slot))
         if self._switch is not None:
-            self._keep(self._switch.run(self._dirty.set))
+            self._keep(self._switch.start())
         self._keep(self._tell_when_caught_up())
         self._keep(self._prune())
         self._ready.set()
-        await self._keep(self._publish_on())
+        try:
+            await self._keep(self._publish_on())
+        finally:
+            if self._switch is not None:
+                await self._switch.stop()
 
     def _keep(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(job)
@@ -317,6 +338,8 @@ class Engine:
 
     async def _supervise(self, slot: _Slot) -> None:
         """Run a source for as long as the engine lives, with growing waits after each failure."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._awaited.wait(), _LISTENER_SECONDS)
         wait = _FIRST_WAIT_SECONDS
         while True:
             began = time.monotonic()

@@ -139,9 +139,11 @@ def _message(entry: Mapping[str, Any], message: Mapping[str, Any], raw: bytes, a
 
 
 def _source(value: object) -> str | None:
-    """The session id in `sqlite:<agent>:<session id>` or in a path that ends with `<session id>.jsonl`."""
+    """The session id in `sqlite:<agent>:<session id>:<path>` or in a path that ends with `<session id>.jsonl`."""
     named = text(value, 4096)
-    return named and re.split(r"[:/\\]", named)[-1].removesuffix(".jsonl")
+    if named is not None and named.startswith("sqlite:"):
+        return (named.split(":") + [""] * 2)[2] or None
+    return named and re.split(r"[/\\]", named)[-1].removesuffix(".jsonl")
 
 
 def _identity(entry: Mapping[str, Any], message: Mapping[str, Any]) -> str:

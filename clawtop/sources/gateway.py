@@ -59,6 +59,16 @@ class GatewaySource:
         """`gateway:ws://HOST:PORT`."""
         return self._uri
 
+    @property
+    def host(self) -> str:
+        """The host of its agents' keys."""
+        return self._host
+
+    @property
+    def address(self) -> GatewayAddress:
+        """Where it listens."""
+        return self._address
+
     async def run(self, outlet: Outlet, *, follow: bool) -> None:
         """See Source. Every way in which a gateway cannot be spoken to is a SourceError that says what to do."""
         try:

@@ -173,15 +173,17 @@ class Recorded:
     def holds(self) -> dict[Target, Hold]:
         return self.held
 
-    async def run(self, on_change: Callable[[], None]) -> None:
+    async def start(self) -> None:
         self.watching.set()
-        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self.watching.clear()
 
 
 def test_a_hold_is_ours_and_stands_beside_the_agents_state() -> None:
     target = Target("local", "main")
     switch = Recorded()
-    engine = Engine([Scripted(gives([call("a"), call("b", agent="coder")]))], ALL, delay=0.1, switch=switch)
+    engine = Engine([Scripted(gives([call("a"), call("b", agent="coder")]))], ALL, delay=0.1, switch=lambda _: switch)
     engine.start()
     try:
         assert engine.caught_up(PATIENCE)
@@ -194,6 +196,7 @@ def test_a_hold_is_ours_and_stands_beside_the_agents_state() -> None:
         assert engine.look(ALL).result(PATIENCE).rows[0] is engine.look(ALL).result(PATIENCE).rows[0]
     finally:
         engine.stop()
+    assert not switch.watching.is_set()
 
 
 def test_without_a_switch_nothing_can_be_paused_and_it_is_said() -> None:

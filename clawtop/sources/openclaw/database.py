@@ -165,10 +165,12 @@ class AgentDatabase:
             claimed = session in claims
             state = _state(status, error, claimed=claimed, alive=alive)
             news = (state, claims.get(session) if claimed else updated)
-            if self._told.get(session) == news:
+            told = self._told.get(session)
+            if told == news:
                 continue
             self._told[session] = news
-            at = now if state is State.RUNNING else updated
+            # After kill -9 the database's own time of the end is older than what was said of the run since.
+            at = now if State.RUNNING in (state, told and told[0]) else updated
             key = self.agent.who.key(session)
             events.append(SessionState(key, at, state, error if state is State.ERROR else None, claims.get(session)))
         return events

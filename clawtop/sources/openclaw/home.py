@@ -73,6 +73,16 @@ class OpenClawSource:
         """`openclaw:DIR`."""
         return self._uri
 
+    @property
+    def folder(self) -> Path:
+        """The state directory."""
+        return self._folder
+
+    @property
+    def config(self) -> Path | None:
+        """The config file where it was named; else it lies in the state directory or beside it."""
+        return self._config_path
+
     def _begin(self) -> None:
         self._progress = Progress(self._uri)
         self._agents: dict[str, _Agent] = {}

@@ -45,7 +45,7 @@ def test_a_copy_is_the_same_entry() -> None:
 
 
 def test_headers_say_where_and_from_which_session() -> None:
-    fork = header("s2", parentSession="sqlite:main:s1")
+    fork = header("s2", parentSession="sqlite:main:s1:/srv/agents/main/agent/openclaw-agent.sqlite")
     assert read_entry(raw(fork)) == Header("s2", T0, "/srv/ws-main", "s1")
     assert read_entry(raw(header("s2", parentSession="/x/sessions/s1.jsonl"))) == Header("s2", T0, "/srv/ws-main", "s1")
 

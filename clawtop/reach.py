@@ -1,0 +1,53 @@
+"""How the agents of the sources there are can be reached, to watch them live and to stop them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from clawtop.control.hook import About, HookRule
+from clawtop.control.switch import Ways
+from clawtop.gateway.addresses import find_address
+from clawtop.gateway.connection import GatewayAddress
+from clawtop.model.commands import Target
+from clawtop.sources import Source
+from clawtop.sources.gateway import GatewaySource
+from clawtop.sources.openclaw import HOST, OpenClawSource
+
+
+class Reach:
+    """The gateways beside homes, and those that are sources themselves.
+
+    A gateway's port and token are looked up whenever they are needed: it may have been restarted elsewhere.
+    """
+
+    def __init__(self, sources: Iterable[Source], environment: Mapping[str, str], token_file: Path | None) -> None:
+        sources = list(sources)
+        self._homes = [source for source in sources if isinstance(source, OpenClawSource)]
+        self._gateways = {source.host: source.address for source in sources if isinstance(source, GatewaySource)}
+        self._environment = environment
+        self._token_file = token_file
+
+    def companions(self) -> Sequence[Source]:
+        """A live source for the gateway of each home. Raises UsageError for a token file that cannot be used."""
+        found: dict[str, Source] = {}
+        for home in self._homes:
+            address, warnings = self._beside(home)
+            if address is not None and address.url not in found:
+                uri = f"gateway:{address.url}"
+                found[address.url] = GatewaySource(uri, address, host=HOST, companion=True, warnings=warnings)
+        return list(found.values())
+
+    def gateway_of(self, target: Target) -> GatewayAddress | None:
+        """The gateway that runs an agent, None where there is none."""
+        if target.host in self._gateways:
+            return self._gateways[target.host]
+        if target.host != HOST:
+            return None
+        homes = [home for home in self._homes if (home.folder / "agents" / target.agent).is_dir()] or self._homes
+        return self._beside(homes[0])[0] if homes else None
+
+    def ways(self, about: Callable[[Target], About], hooks: Sequence[HookRule], *, config_hold: bool) -> Ways:
+        """What a Switch needs to know."""
+        return Ways(self.gateway_of, about, hooks, config_hold=config_hold)
+
+    def _beside(self, home: OpenClawSource) -> tuple[GatewayAddress | None, list[str]]:
+        return find_address(home.folder, home.config, self._environment, self._token_file)
