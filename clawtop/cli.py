@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clawtop.engine import Engine
     from clawtop.model.snapshot import Snapshot, View
     from clawtop.sources import Source
+    from clawtop.tui.options import ScreenOptions
 
 FINE, TROUBLE, USAGE = 0, 1, 2
 _SETTINGS = ("window", "group_by", "sort", "delay", "filter", "ascii", "mouse", "readonly")
@@ -108,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     screen = parser.add_argument_group("the screen")
     screen.add_argument("--ascii", action="store_true", default=unless_given, help="no character outside ASCII")
     screen.add_argument("--mouse", action="store_true", default=unless_given, help="take the mouse from the terminal")
+    parser.add_argument(
+        "--token-file", metavar="PATH", help="a gateway's token, else OPENCLAW_GATEWAY_TOKEN or its config"
+    )
     screen.add_argument("--readonly", action="store_true", default=unless_given, help="no key that acts on an agent")
     return parser
 
@@ -123,7 +127,8 @@ def _ask(options: argparse.Namespace) -> _Asked:
     if options.command == "demo":
         return _Asked([open_source("demo:")], named=True, view=view, settings=settings, options=options)
     uris = options.source or settings.sources
-    named = [open_source(uri, projects=settings.projects) for uri in uris]
+    token = Path(options.token_file).expanduser() if options.token_file else None
+    named = [open_source(uri, projects=settings.projects, environment=os.environ, token_file=token) for uri in uris]
     found = named or discover(os.environ, Path.home(), projects=settings.projects)
     return _Asked(found, bool(named), view, settings, options)
 
@@ -156,7 +161,8 @@ def _run(asked: _Asked) -> int:
     options = asked.options
     if options.command == "config":
         return _config(asked)
-    _tell(asked.settings.problems)
+    if not _wants_screen(options):
+        _tell(asked.settings.problems)
     if options.command == "doctor":
         return _doctor(asked)
     if options.once or ((options.json or options.csv) and not options.batch):
@@ -164,6 +170,10 @@ def _run(asked: _Asked) -> int:
     if options.batch:
         return _batch(asked)
     return _screen(asked)
+
+
+def _wants_screen(options: argparse.Namespace) -> bool:
+    return options.command != "doctor" and not (options.once or options.json or options.csv or options.batch)
 
 
 def _config(asked: _Asked) -> int:
@@ -263,26 +273,60 @@ def _screen(asked: _Asked) -> int:
         raise UsageError("the screen needs a terminal; use --once or -b without one, with --json for a program")
     if os.environ.get("TERM", "dumb") == "dumb":
         raise UsageError("this terminal is TERM=dumb and cannot show a screen; use -b or --once")
-    from clawtop.discovery import open_source  # noqa: PLC0415
-    from clawtop.tui.app import ScreenOptions, run_screen  # noqa: PLC0415
+    from clawtop.tui.app import run_screen  # noqa: PLC0415
+
+    engine = _live_engine(asked)
+    engine.start()
+    try:
+        return run_screen(engine, _screen_options(asked, engine))
+    finally:
+        engine.stop()
+
+
+def _live_engine(asked: _Asked) -> "Engine":
+    """An engine that can also stop agents, and that reads beside each home what its gateway says live."""
+    from clawtop.control.hook import About  # noqa: PLC0415
+    from clawtop.control.switch import Switch  # noqa: PLC0415
+    from clawtop.engine import Engine  # noqa: PLC0415
+    from clawtop.model.commands import Target  # noqa: PLC0415
+    from clawtop.reach import Reach  # noqa: PLC0415
 
     settings = asked.settings
-    engine = _engine(asked, follow=True)
-    options = ScreenOptions(
+    token = Path(asked.options.token_file).expanduser() if asked.options.token_file else None
+    reach = Reach(asked.sources, os.environ, token)
+
+    def about(target: Target) -> About:
+        row = next((row for row in engine.snapshot.rows if row.group == tuple(target)), None)
+        return About() if row is None else About(project=row.project, user=row.user)
+
+    def switch(on_change: Callable[[], None]) -> Switch:
+        ways = reach.ways(about, settings.hooks, config_hold=settings.config_hold)
+        return Switch(state_folder(), ways, readonly=settings.readonly, on_change=on_change)
+
+    sources = [*asked.sources, *reach.companions()]
+    engine = Engine(sources, asked.view, delay=settings.delay, switch=switch, for_screen=True)
+    return engine
+
+
+def _screen_options(asked: _Asked, engine: "Engine") -> "ScreenOptions":
+    from clawtop.discovery import open_source  # noqa: PLC0415
+    from clawtop.tui.options import Colours, ScreenOptions  # noqa: PLC0415
+
+    settings = asked.settings
+    depths = {"256": Colours.TRUE, "16": Colours.BASIC, "none": Colours.NONE}
+    return ScreenOptions(
         delay=settings.delay,
         view=asked.view,
         ascii=settings.ascii,
         mouse=settings.mouse,
         readonly=settings.readonly,
+        colours=depths.get(settings.theme),
         keys=settings.keys,
         preset=settings.preset,
+        columns=settings.columns,
+        notices=settings.problems,
         demo_offer=lambda: engine.add(open_source("demo:")),
     )
-    engine.start()
-    try:
-        return run_screen(engine, options)
-    finally:
-        engine.stop()
 
 
 def _log_to_file() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clawtop.control.hook import HookCall, HookCommand, HookRequest, HookRule
 from clawtop.fleet.order import SORTS
 from clawtop.formats.attribution import ProjectRule
 from clawtop.model.errors import UsageError
@@ -39,6 +40,8 @@ class Settings:
     preset: str = "htop"
     keys: Mapping[str, str] = field(default_factory=dict)
     projects: tuple[ProjectRule, ...] = ()
+    config_hold: bool = True
+    hooks: tuple[HookRule, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -112,6 +115,47 @@ def _rule(value: object) -> ProjectRule:
     return ProjectRule(**value)
 
 
+def _hooks(value: object) -> tuple[HookRule, ...]:
+    if not isinstance(value, list):
+        raise _NotExpectedError
+    return tuple(_hook(each, place) for place, each in enumerate(value, 1))
+
+
+def _hook(value: object, place: int) -> HookRule:
+    globs, verbs = ("name", "agent", "project", "source"), ("pause", "resume", "abort")
+    if not isinstance(value, dict) or not value.keys() <= {*globs, *verbs, "timeout"}:
+        raise _NotExpectedError
+    timeout = _seconds(value.get("timeout", 10))
+    calls = {verb: _call(value[verb], timeout) for verb in verbs if verb in value}
+    if not calls:
+        raise _NotExpectedError
+    name = _text(value.get("name", f"hook {place}"))
+    agent, project, source = (_text(value.get(each, "*")) for each in globs[1:])
+    return HookRule(name, agent, project, source, calls.get("pause"), calls.get("resume"), calls.get("abort"))
+
+
+def _call(value: object, timeout: float) -> HookCall:
+    """A list is a command and its arguments, a table an HTTP request."""
+    if isinstance(value, list):
+        words = _words(value)
+        if not words:
+            raise _NotExpectedError
+        return HookCommand(words, timeout)
+    if not isinstance(value, dict) or not value.keys() <= {"url", "method", "headers"}:
+        raise _NotExpectedError
+    url, headers = _text(value.get("url")), value.get("headers", {})
+    if not url.startswith(("http://", "https://")) or not isinstance(headers, dict):
+        raise _NotExpectedError
+    headers = {name: _text(variable) for name, variable in headers.items()}
+    return HookRequest(url, _text(value.get("method", "POST")), headers, timeout)
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 600:
+        raise _NotExpectedError
+    return float(value)
+
+
 _WINDOWS = tuple(window.value for window in Window)
 _GROUPINGS = tuple(grouping.value for grouping in Grouping)
 _SORTS = f"one of {', '.join(sorted(SORTS))}, with a minus to turn it round"
@@ -129,7 +173,7 @@ _OPTIONS = (
     _Option("mouse", "mouse", "true or false", _flag, "take the mouse from the terminal"),
     _Option("readonly", "readonly", "true or false", _flag, "no key and no command that acts on an agent"),
 )
-_TABLES = {"keys", "project"}
+_TABLES = {"keys", "project", "control"}
 _BY_KEY = {option.key: option for option in _OPTIONS}
 
 
@@ -175,6 +219,8 @@ class _Draft:
             elif key == "project":
                 rules = _Option("projects", "project", _RULE, _rules, "")
                 self._take(rules, value, f"{path}: [[project]]", path)
+            elif key == "control":
+                self._take_control(value, path)
             else:
                 known = ", ".join(sorted({*_BY_KEY, *_TABLES}))
                 self.problems.append(f"{path}: {key} is no setting; one of {known}")
@@ -204,6 +250,18 @@ class _Draft:
         except _NotExpectedError:
             self.problems.append(f"{where} is {str(value)[:60]!r}, expected {option.expected}")
 
+    def _take_control(self, value: object, path: str) -> None:
+        control = value if isinstance(value, dict) else {}
+        options = {
+            "config_hold": _Option("config_hold", "config_hold", "true or false", _flag, ""),
+            "hook": _Option("hooks", "hook", _HOOK, _hooks, ""),
+        }
+        for name, each in control.items():
+            if name in options:
+                self._take(options[name], each, f"{path}: control.{name}", path)
+        if control.keys() - options.keys() or not isinstance(value, dict):
+            self.problems.append(f"{path}: [control] knows only {' and '.join(options)}")
+
     def _take_keys(self, value: object, path: str) -> None:
         if not isinstance(value, dict) or not all(isinstance(keys, str) for keys in value.values()):
             self.problems.append(f'{path}: [keys] expected a table of command = "key,key"')
@@ -216,6 +274,10 @@ class _Draft:
         self.origins["keys"] = path
 
 
+_HOOK = (
+    "tables with pause, resume or abort (an argument list, or {url = ...}) "
+    "and any of name, agent, project, source, timeout"
+)
 _RULE = 'tables with name and any of path, session, agent (globs), e.g. name = "billing", path = "/srv/billing*"'
 
 
@@ -260,6 +322,9 @@ def effective(settings: Settings, path: Path) -> str:
     for rule in settings.projects:
         lines += ["", f"[[project]]  # {settings.origins.get('projects')}", f"name = {_toml(rule.name)}"]
         lines += [f"{part} = {_toml(getattr(rule, part))}" for part in ("path", "session", "agent")]
+    origin = settings.origins.get("config_hold", "default")
+    lines += ["", "[control]", f"config_hold = {_toml(settings.config_hold)}  # {origin}"]
+    lines += [f"# hook {hook.name}: agent {hook.agent}, project {hook.project}" for hook in settings.hooks]
     lines += [f"# problem: {problem}" for problem in settings.problems]
     return "\n".join(lines) + "\n"
 
@@ -280,6 +345,17 @@ def commented_default() -> str:
         "# [[project]]",
         '# name = "billing"',
         '# path = "/srv/billing*"',
+        "",
+        "# How agents are stopped. Without config_hold no gateway's config is touched, and a pause holds only while",
+        "# clawtop runs. A hook stops agents that no gateway runs: the first that fits; exit code 0 means done.",
+        "# [control]",
+        "# config_hold = true",
+        "# [[control.hook]]",
+        '# name = "billing bots"',
+        '# agent = "billing-*"',
+        '# pause = ["systemctl", "--user", "stop", "billing"]',
+        '# resume = ["systemctl", "--user", "start", "billing"]',
+        "# timeout = 10",
     ]
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,7 @@ import pytest
 from clawtop import config
 from clawtop.cli import main
 from clawtop.config import Settings, load
+from clawtop.control.hook import HookCommand, HookRequest
 from clawtop.model.errors import UsageError
 from tests.openclaw_homes import T0, answer, header, session_file
 
@@ -42,6 +43,12 @@ def test_later_layers_win_and_say_where_from(path: Path) -> None:
         ('[keys]\npreset = "emacs"', "keys.preset is 'emacs', expected htop or vim"),
         ("[[project]]\npath = '*'", "[[project]] is"),
         ("[[project]]\nname = 'x'\ncolour = 'red'", "[[project]] is"),
+        ("control = 1", "[control] knows only"),
+        ("[control]\nhold = true", "[control] knows only"),
+        ("[control]\nconfig_hold = 1", "control.config_hold is '1', expected true or false"),
+        ("[[control.hook]]\nname = 'x'", "control.hook is"),
+        ("[[control.hook]]\npause = 'rm -rf /'", "control.hook is"),
+        ("[[control.hook]]\npause = {url = 'file:///x'}", "control.hook is"),
         ("this is not toml", "cannot be read"),
     ],
 )
@@ -123,3 +130,22 @@ def test_project_rules_come_after_tags_and_before_the_working_directory(
     assert main(["--csv", "-g", "project", "-w", "all", "-s", uri, "--config", str(path)]) == 0
     rows = {line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]}
     assert rows == {"billing", "other"}
+
+
+def test_hooks_stop_what_no_gateway_runs(path: Path) -> None:
+    text = """
+    [control]
+    config_hold = false
+    [[control.hook]]
+    agent = "billing-*"
+    pause = ["systemctl", "stop", "billing"]
+    resume = {url = "https://ops/resume", headers = {Authorization = "OPS_TOKEN"}}
+    timeout = 3
+    """
+    settings = loaded(path, text)
+    (hook,) = settings.hooks
+    assert settings.config_hold is False
+    assert (hook.name, hook.agent, hook.project) == ("hook 1", "billing-*", "*")
+    assert hook.pause == HookCommand(("systemctl", "stop", "billing"), 3.0)
+    assert hook.resume == HookRequest("https://ops/resume", "POST", {"Authorization": "OPS_TOKEN"}, 3.0)
+    assert hook.abort is None
