@@ -1,4 +1,8 @@
-"""One agent's session files: `agents/<id>/sessions`, OpenClaw 2026.2 to 2026.7."""
+"""One agent's session files: `agents/<id>/sessions`.
+
+OpenClaw 2026.2 to 2026.7 keeps its sessions there; 2026.9 archives deleted ones there, packed:
+`<id>.jsonl.deleted.<time>.<hash>.zst`.
+"""
 
 import os
 import re
@@ -9,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import zstandard
 
 from clawtop.formats.attribution import SessionFacts
+from clawtop.formats.lines import LineSplitter
 from clawtop.formats.quantities import moment, text, tokens
 from clawtop.formats.trajectory import Trajectory
 from clawtop.formats.transcript import AgentTranscripts, Transcript
@@ -23,6 +29,7 @@ from clawtop.sources.tail import Tail
 _NAME = re.compile(r"(?P<session>[^/]+?)(?P<kind>\.trajectory)?\.jsonl(?P<archived>\.[^/]*)?")
 _LARGEST_INDEX = 256 * 1024 * 1024
 _COLD_MS = 3_600_000
+_CHUNK = 1 << 20
 _LOCK_GRACE_MS = 1500
 _FAILED = ("failed", "timeout")
 
@@ -88,6 +95,9 @@ class SessionFiles:
     def read(self, inode: int) -> Iterator[list[Event]]:
         """Events of one file from where it was left, a chunk at a time."""
         file = self._files.get(inode)
+        if file is not None and file.tail.path.suffix == ".zst":
+            yield from self._unpack(file)
+            return
         while file is not None:
             file.started = True
             try:
@@ -106,6 +116,22 @@ class SessionFiles:
                 yield list(self._events(file, chunk.lines))
             if not chunk.more:
                 return
+
+    def _unpack(self, file: _File) -> Iterator[list[Event]]:
+        """Events of an archive, which is written once and never appended to."""
+        file.started = True
+        splitter = LineSplitter()
+        try:
+            with file.tail.path.open("rb") as packed:
+                file.tail.offset = os.fstat(packed.fileno()).st_size
+                unpacked = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+                while chunk := unpacked.read(_CHUNK):
+                    yield list(self._events(file, splitter.feed(chunk)))
+        except zstandard.ZstdError:
+            self.progress.skip("a bad zstd frame")
+        except OSError as error:
+            self.progress.note(file.tail.path.name, f"cannot be read: {error.strerror}")
+        self.progress.read += file.tail.offset
 
     def grown(self, now: int, *, thorough: bool) -> list[int]:
         """Inodes of files that have something new; those long idle are looked at only when `thorough`."""

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from clawtop.formats.attribution import Attribution
 from clawtop.formats.transcript import AgentTranscripts
@@ -235,3 +236,12 @@ def test_another_turn_in_the_next_file_is_another_turn(reader: Reader, tmp_path:
         tmp_path, "main", "s1", [header("s1", T0 + 5000), user("u2", T0 + 6000, "more"), answer("e2", T0 + 6000)]
     )
     assert reader.sweep() == Counters(calls=1, errors=1, failed_turns=1)
+
+
+def test_a_deleted_session_of_2026_9_is_packed_and_still_counts(reader: Reader, tmp_path: Path) -> None:
+    path = session_file(tmp_path, "main", "s1", [], ".deleted.2026-11-22T14-07-36.364Z.b34888d8.zst")
+    path.write_bytes(zstandard.ZstdCompressor().compress(lines(STORY)))
+    path.with_name("s2.jsonl.deleted.2026-11-22T14-07-36.365Z.0.zst").write_bytes(b"no zstd")
+    assert reader.sweep().calls == 2
+    assert reader.sweep().calls == 2
+    assert dict(reader.progress.skipped) == {"a bad zstd frame": 1}
