@@ -1,9 +1,9 @@
 """The hold in a gateway's config: the agent's model becomes one that does not exist, and back.
 
 Pure: it reads what `config.get` answers and builds what `config.patch` takes (a JSON merge patch, RFC 7396; lists of
-objects with ids are merged by id). The agent also loses the tool that the gateway's background reviews need: 2026.9
-runs such a review half a minute after a turn of ten or more steps, on the model of that turn and not on the agent's,
-so that the model alone would let it through.
+objects with ids are merged by id). Where agents are kept as entries the agent also loses the tool that the gateway's
+background reviews need: 2026.9 runs such a review half a minute after a turn of ten or more steps, an aborted one, too,
+on the model of that turn and not on the agent's, so that the model alone would let it through.
 """
 
 import copy
@@ -102,7 +102,7 @@ def is_held(model: object) -> bool:
 
 def hold_patch(roster: Roster, agents: Sequence[str]) -> Patch | None:
     """What holds these agents; None where all are held already."""
-    changes = {agent: change for agent in agents if (change := _hold(roster.entry(agent) or {}))}
+    changes = {agent: change for agent in agents if (change := _hold(roster.entry(agent) or {}, roster.form))}
     return _patch(roster.form, changes) if changes else None
 
 
@@ -130,29 +130,33 @@ def undo_patch(roster: Roster, before: Mapping[str, ConfigBefore], *, force: boo
     return Undo(_difference(roster, wanted, before), conflicts)
 
 
-def _hold(entry: Json) -> Json:
+def _hold(entry: Json, form: str) -> Json:
     change: Json = {}
     model = entry.get("model")
     if not is_held(model) or (isinstance(model, dict) and model.get("fallbacks")):
         change["model"] = {"primary": HELD_MODEL, "fallbacks": []}
     denied = _denied(entry)
-    if REVIEW_TOOL not in denied:
+    if form == "entries" and REVIEW_TOOL not in denied:
         change["tools"] = {"deny": [*denied, REVIEW_TOOL]}
     return change
 
 
 def _conflicts(agent: str, entry: Json | None, stood: ConfigBefore, *, force: bool, keep: bool) -> tuple[Conflict, ...]:
-    if force or keep:
+    if force:
         return ()
     what = f"the model of {agent} in the gateway's config"
     if entry is None:
         gone = Conflict(what, _told(stood.model), "the agent has no entry any more")
-        return (gone,) if stood.entry else ()
+        return (gone,) if stood.entry and not keep else ()
     now = Stood("model" in entry, entry.get("model"))
     held = is_held(now.value)
     if not stood.known:
-        return (Conflict(what, "not known", _told(now)),) if held else ()
-    return () if held or now == stood.model else (Conflict(what, _told(stood.model), _told(now)),)
+        return (
+            (Conflict(what, "nobody knows what (--force takes it out, then the default applies)", _told(now)),)
+            if held
+            else ()
+        )
+    return () if held or keep or now == stood.model else (Conflict(what, _told(stood.model), _told(now)),)
 
 
 def _restored(entry: Json, stood: ConfigBefore, *, model_stays: bool) -> Json:

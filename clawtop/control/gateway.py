@@ -4,6 +4,7 @@ operator.admin is asked for only while a command is carried out, by a connection
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -90,6 +91,7 @@ class GatewayControl:
                     chats = {agent: await self._abort_chats(operator, survey, agent) for agent in agents}
                     return [unsupported(self._target(agent), chats[agent], None) for agent in agents]
                 stopping = Stopping(operator, agents, survey.activity.sessions, commands=commands)
+                stopping.since = began
                 stopping.strike(survey.activity)
                 quiet = await beside(stopping.quiet(began + _ABORT_SECONDS), stopping.run())
         except GatewayError as error:
@@ -135,28 +137,43 @@ class GatewayControl:
         return results
 
     async def _pause(self, agents: Sequence[str], asker: Asker, told: Told, began: float) -> dict[str, Result]:
+        holds = OpenHolds(self._store, ())
         pausing: Pausing | None = None
+        results: dict[str, Result] = {}
         try:
             async with self.operator(ACT) as operator:
                 survey = await self._recent_survey(operator)
-                records = [self._record(agent, survey, asker) for agent in agents]
-                holds = OpenHolds(self._store, records)
-                for record in records:
-                    await holds.write(record)
+                strangers = {agent: why for agent in agents if (why := survey.stranger(agent))}
+                results |= {agent: failed(self._target(agent), why) for agent, why in strangers.items()}
+                for agent in agents:
+                    if agent not in strangers:
+                        await holds.write(self._record(agent, survey, asker))
                 if not survey.aborts:
-                    return await self._pause_old(operator, survey, holds)
+                    return results | await self._pause_old(operator, survey, holds)
                 pausing = Pausing(operator, survey, holds, config_hold=self._config_hold, told=told)
+                pausing.stopping.since = began
                 done = await pausing.run()
-        except GatewayError as error:
-            steps = {agent: pausing.all_steps(agent) if pausing else () for agent in agents}
-            return {agent: failed(self._target(agent), str(error), steps[agent], asker) for agent in agents}
-        except OSError as error:
-            why = f"nothing was changed, because the hold cannot be written down: {error}"
-            return {agent: failed(self._target(agent), why) for agent in agents}
-        for one in done.values():
-            await holds.write(one.record.with_steps(one.steps))
+                for one in done.values():
+                    await holds.write(one.record.with_steps(one.steps))
+        except (GatewayError, OSError) as error:
+            return {
+                agent: results.get(agent) or await self._broken(agent, error, holds, pausing, asker) for agent in agents
+            }
         took = _since(began)
-        return {agent: paused(one, took, config_hold=self._config_hold) for agent, one in done.items()}
+        return results | {agent: paused(one, took, config_hold=self._config_hold) for agent, one in done.items()}
+
+    async def _broken(
+        self, agent: str, error: Exception, holds: OpenHolds, pausing: Pausing | None, asker: Asker
+    ) -> Result:
+        """A pause that ended in the middle: what was done is written down, if that is still possible."""
+        steps = pausing.all_steps(agent) if pausing is not None else ()
+        if agent in holds.records and steps:
+            with contextlib.suppress(OSError):
+                await holds.write(holds.records[agent].with_steps(steps))
+        why = str(error)
+        if isinstance(error, OSError):
+            why = f"the hold cannot be written down ({error})" + ("" if steps else ", so nothing was changed")
+        return failed(self._target(agent), why, steps, asker)
 
     async def _pause_old(self, operator: Operator, survey: Survey, holds: OpenHolds) -> dict[str, Result]:
         """On a gateway that aborts only runs begun by chat.send: stop what can be stopped, and say what cannot."""
@@ -164,9 +181,12 @@ class GatewayControl:
         for agent, record in holds.records.items():
             steps = await self._abort_chats(operator, survey, agent)
             for job in survey.jobs_of(agent):
-                began = time.monotonic()
-                await operator.switch_job(job.id, on=False)
-                steps.append(Step(f"cron job {job.name} off", done=True, milliseconds=_since(began)))
+                began, detail = time.monotonic(), ""
+                try:
+                    await operator.switch_job(job.id, on=False)
+                except Refused as refused:
+                    detail = refused.message
+                steps.append(Step(f"cron job {job.name} off", not detail, detail, _since(began)))
             await holds.write(record.with_steps(tuple(steps)))
             results[agent] = unsupported(self._target(agent), steps, record)
         return results
@@ -256,7 +276,9 @@ class GatewayControl:
         if record.config is not None and not runs_held(agent, survey):
             problems.append(f"the gateway runs it on {survey.models.get(agent) or 'another model'}")
         off = {job.id for job in record.cron}
-        problems += [f"cron job {job.name} is on" for job in survey.jobs_of(agent) if job.id in off]
+        # some jobs are kept by the gateway, which switches them on again; without a model of their own they are held
+        loose = [job for job in survey.jobs_of(agent) if job.id in off and (job.model or record.config is None)]
+        problems += [f"cron job {job.name} is on" for job in loose]
         if problems:
             return HoldState.FAILED, f"it does not hold: {'; '.join(problems)}"
         return HoldState.PAUSED, "verified again"

@@ -34,6 +34,7 @@ from clawtop.gateway.errors import Refused
 
 _PAGE = 200
 _MOST_PAGES = 50
+_BUSY_WAITS_SECONDS = (0.05, 0.2, 0.5)
 _UNKNOWN_PARAMETER = re.compile(r"unexpected property '(\w+)'")
 _CONFIG_CHANGED = "config changed since last load"
 _RETRY_AFTER = re.compile(r"retry after (\d{1,4})s")
@@ -87,13 +88,13 @@ class Operator:
         """Tasks that have not ended; none where the gateway keeps no tasks."""
         if not self.can("tasks.list"):
             return []
-        return read_tasks(await self._lenient("tasks.list", {"status": ["running", "queued"], "limit": _PAGE}))
+        return read_tasks(await self._read("tasks.list", {"status": ["running", "queued"], "limit": _PAGE}))
 
     async def background(self) -> dict[str, str]:
         """{run id: agent} of runs outside any session; empty where the gateway keeps no audit log."""
         if not self.can("audit.list"):
             return {}
-        runs = read_background_runs(await self._lenient("audit.list", {"kind": "agent_run", "limit": _PAGE}))
+        runs = read_background_runs(await self._read("audit.list", {"kind": "agent_run", "limit": _PAGE}))
         return {run: agent for run, agent in runs.items() if run not in self.ended}
 
     async def jobs(self, default_agent: str | None) -> list[Job]:
@@ -101,13 +102,13 @@ class Operator:
         pages = await self._pages("cron.list", {"includeDisabled": True})
         return [job for page in pages for job in read_jobs(page, default_agent)]
 
-    async def models(self) -> tuple[dict[str, str], str | None]:
-        """({agent: the model the gateway runs it on}, the default agent)."""
-        return read_models(await self._call("agents.list"))
+    async def models(self) -> tuple[dict[str, str | None], str | None]:
+        """({agent: the model the gateway runs it on, where it says so}, the default agent)."""
+        return read_models(await self._read("agents.list", {}))
 
     async def roster(self) -> Roster:
         """The config's agents. Raises UnreadableConfig, too."""
-        return read_roster(await self._call("config.get"))
+        return read_roster(await self._read("config.get", {}))
 
     async def survey(self) -> Survey:
         """Everything that a plan and a pause need to know beforehand."""
@@ -127,7 +128,7 @@ class Operator:
 
     async def _config(self) -> tuple[Roster | None, str, str]:
         try:
-            config = await self._call("config.get")
+            config = await self._read("config.get", {})
             roster = read_roster(config)
         except (Refused, UnreadableConfig) as error:
             return None, "", str(error)
@@ -189,11 +190,22 @@ class Operator:
     async def _call(self, method: str, params: Mapping[str, object] | None = None) -> dict[str, Any]:
         return await self.gateway.call(method, params, timeout=_SECONDS)
 
+    async def _read(self, method: str, params: Mapping[str, object]) -> dict[str, Any]:
+        """Ask for something, again where the gateway is busy with itself."""
+        for wait in _BUSY_WAITS_SECONDS:
+            try:
+                return await self._lenient(method, params)
+            except Refused as refused:
+                if refused.code != "UNAVAILABLE":
+                    raise
+            await asyncio.sleep(wait)
+        return await self._lenient(method, params)
+
     async def _pages(self, method: str, params: Mapping[str, object]) -> list[dict[str, Any]]:
         pages: list[dict[str, Any]] = []
         offset = 0
         while len(pages) < _MOST_PAGES:
-            page = await self._lenient(method, {**params, "limit": _PAGE, **({"offset": offset} if offset else {})})
+            page = await self._read(method, {**params, "limit": _PAGE, **({"offset": offset} if offset else {})})
             pages.append(page)
             following = page.get("nextOffset")
             if page.get("hasMore") is not True or not isinstance(following, int) or following <= offset:

@@ -92,14 +92,13 @@ def read_background_runs(payload: Json) -> dict[str, str]:
     return {run: agent for run, agent in begun.items() if run not in ended}
 
 
-def read_models(payload: Json) -> tuple[dict[str, str], str | None]:
-    """({agent: the model it runs on now}, the default agent) of an `agents.list` answer."""
-    models: dict[str, str] = {}
+def read_models(payload: Json) -> tuple[dict[str, str | None], str | None]:
+    """({agent: the model it runs on now, where that is said}, the default agent) of an `agents.list` answer."""
+    models: dict[str, str | None] = {}
     for row in _rows(payload, "agents"):
         model, agent = row.get("model"), text(row.get("id"))
-        primary = text(model.get("primary")) if isinstance(model, dict) else text(model)
-        if agent is not None and primary is not None:
-            models[agent] = primary
+        if agent is not None:
+            models[agent] = text(model.get("primary")) if isinstance(model, dict) else text(model)
     return models, text(payload.get("defaultId"))
 
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from clawtop.control.config_hold import HELD_MODEL, Roster, UnreadableConfig, hold_patch, is_held, stood_before
 from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
@@ -21,6 +21,9 @@ _TRIES = 3
 _QUIET_SECONDS = 20.0
 _PASSES = 2
 _HEAD_START_SECONDS = 0.3
+_LAST_WRITE_SECONDS = 15.0
+CONFIG_HELD = f"config: model {HELD_MODEL}"
+"""The step that says that the config write was answered."""
 
 Told = Callable[[str, HoldState, str], None]
 """Takes news of an agent's hold while it is being carried out."""
@@ -105,7 +108,7 @@ class Pausing:
         milliseconds = _since(began)
         for agent in self._holds.records:
             done = not self._config_trouble
-            self._steps[agent].append(Step(f"config: model {HELD_MODEL}", done, self._config_trouble, milliseconds))
+            self._steps[agent].append(Step(CONFIG_HELD, done, self._config_trouble, milliseconds))
 
     async def _patch_config(self, roster: Roster) -> None:
         tries = _TRIES
@@ -114,7 +117,7 @@ class Pausing:
             if patch is None:
                 return
             try:
-                await self._operator.patch_config(patch, roster.hash)
+                await _to_the_end(self._operator.patch_config(patch, roster.hash))
             except TooManyWrites as limit:
                 await self._wait_for_writes(limit)
             except (ConfigChanged, TimedOut) as error:
@@ -205,7 +208,8 @@ class Pausing:
             yield f"the gateway still runs it on {survey.models.get(agent) or 'another model'}"
         if not self._config_hold:
             yield from (f"cron job {name}: {why}" for name, why in self._stubborn(agent, survey))
-        yield from (f"cron job {job.name} is on" for job in self._jobs_on(agent, survey))
+        held = self._config_hold and not self._config_trouble
+        yield from (f"cron job {job.name} is on" for job in self._jobs_on(agent, survey) if job.model or not held)
         yield from (f"{session.key} has a model of its own" for session in self._given(agent, survey))
 
     def _stubborn(self, agent: str, survey: Survey) -> Iterable[tuple[str, str]]:
@@ -225,9 +229,19 @@ class Pausing:
             await self._holds.write(replace(record, cron=(*record.cron, *fresh)))
 
 
+async def _to_the_end(write: Coroutine[Any, Any, None]) -> None:
+    """Wait for a config write even when cancelled: the gateway would do it all the same, maybe after a resume."""
+    writing = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing}, timeout=_LAST_WRITE_SECONDS)
+        raise
+
+
 def runs_held(agent: str, survey: Survey) -> bool:
     """Whether the gateway runs the agent on the hold's model."""
-    if agent in survey.models:
+    if survey.models.get(agent) is not None:
         return survey.models[agent] == HELD_MODEL
     entry = survey.roster.entry(agent) if survey.roster is not None else None
     return is_held((entry or {}).get("model"))

@@ -35,7 +35,7 @@ ESCALATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a gateway says of all its agents at one moment. `models` are what it runs its agents on.
+    """What a gateway says of all its agents at one moment. `models` are what it runs each of them on, None if unsaid.
 
     `roster` is None where the config cannot be held, `trouble` says why. `raw` is the config file's text. `aborts` is
     whether the gateway can abort any run and says which are active.
@@ -43,7 +43,7 @@ class Survey:
 
     activity: Activity
     jobs: tuple[Job, ...]
-    models: Mapping[str, str]
+    models: Mapping[str, str | None]
     roster: Roster | None
     raw: str = ""
     trouble: str = ""
@@ -66,6 +66,12 @@ class Survey:
             and (session.own or (session.own is None and session.model not in (None, self.models.get(agent))))
         ]
 
+    def stranger(self, agent: str) -> str | None:
+        """Why nothing can be done to this agent: the gateway has no such one; None where it has."""
+        if agent in self.models:
+            return None
+        return f"the gateway knows no agent {agent}; it has {', '.join(sorted(self.models)) or 'none'}"
+
     def jobs_of(self, agent: str) -> list[Job]:
         """The agent's cron jobs that are on."""
         return [job for job in self.jobs if job.agent == agent and job.enabled]
@@ -74,6 +80,9 @@ class Survey:
 def plan_for(target: Target, survey: Survey, held: Hold | None, *, config_hold: bool) -> Plan:
     """The plan that the question shows."""
     agent = target.agent
+    stranger = survey.stranger(agent)
+    if stranger is not None:
+        return Plan(target, Means.NONE, problem=stranger, held=held)
     known = survey.sessions_of(agent)
     running = (*_working(survey, known), *_unseated(agent, survey, known))
     return Plan(

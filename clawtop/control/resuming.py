@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from clawtop.control.config_hold import Roster, UnreadableConfig, stood_before, undo_patch
+from clawtop.control.config_hold import Roster, UnreadableConfig, is_held, stood_before, undo_patch
 from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
 from clawtop.control.gateway_facts import Job, Session
 from clawtop.control.holds import OpenHolds
-from clawtop.control.pausing import Told
+from clawtop.control.pausing import CONFIG_HELD, Told
 from clawtop.control.planning import Survey
 from clawtop.control.record import ConfigBefore, CronBefore, SessionBefore
 from clawtop.gateway.errors import Refused, TimedOut
@@ -17,6 +17,8 @@ from clawtop.model.commands import Conflict, HoldState, Step
 
 _AT_ONCE = 8
 _TRIES = 3
+_LATE_SECONDS = 0.5
+_LATE_LOOKS = 6
 
 
 @dataclass(slots=True)
@@ -110,12 +112,31 @@ class Resuming:
             return
         began = time.monotonic()
         try:
-            await self._patch_config(survey.roster, before)
+            roster = await self._after_late_writes(survey.roster, before)
+            await self._patch_config(roster, before)
         except (Refused, UnreadableConfig) as error:
             self._config_failed(before, str(error))
             return
         for agent in before:
             self.results[agent].steps.append(Step("config back", done=True, milliseconds=_since(began)))
+
+    async def _after_late_writes(self, roster: Roster, before: Mapping[str, ConfigBefore]) -> Roster:
+        """The config once the hold's own write has come through, if it may still be under way.
+
+        A clawtop that died while it paused may have left one that the gateway has not answered yet.
+        """
+        pending = [agent for agent in before if not self._confirmed(agent)]
+        for _ in range(_LATE_LOOKS):
+            if all(is_held((roster.entry(agent) or {}).get("model")) for agent in pending):
+                break
+            await asyncio.sleep(_LATE_SECONDS)
+            roster = await self._operator.roster()
+        return roster
+
+    def _confirmed(self, agent: str) -> bool:
+        record = self._holds.records[agent]
+        known = record.config is None or record.config.known
+        return not known or any(step.what == CONFIG_HELD for step in record.steps)
 
     def _config_failed(self, agents: Iterable[str], why: str) -> None:
         for agent in agents:

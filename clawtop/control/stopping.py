@@ -1,17 +1,22 @@
 """Cutting off what runs: again and again until a look at the gateway finds nothing of these agents active."""
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clawtop.control.gateway_calls import Operator
 from clawtop.control.gateway_facts import Activity, Session, Task, family
-from clawtop.gateway.errors import GatewayError
+from clawtop.gateway.errors import GatewayError, Refused, TimedOut
 from clawtop.model.commands import Step
 
 _LOOK_SECONDS = 0.04
+_CALM_SECONDS = 0.25
+_MOST_BLIND_LOOKS = 20
 _SETTLING_SECONDS = 0.15  # what was cut off may be shown as active for so long
+_log = logging.getLogger(__name__)
 _OF_A_SESSION = frozenset({"cli", ""})
 _REASON = "stopped by clawtop"
 
@@ -58,9 +63,12 @@ class Stopping:
         self._operator = operator
         self._commands = commands
         self._cut_off = cut
-        self._began = time.monotonic()
+        self.since = time.monotonic()
+        """When it was asked for, monotonic: what it takes is counted from there."""
         self._flying: dict[Item, asyncio.Task[None]] = {}
         self._looked = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._blind = 0
         listed = list(sessions)
         self.progress = {agent: Progress(family(agent, listed)) for agent in agents}
 
@@ -92,9 +100,13 @@ class Stopping:
         """Look and strike until cancelled, or until the gateway cannot be asked any more (GatewayError)."""
         try:
             while True:
-                self.strike(await self._operator.activity())
-                self._looked.set()
-                await asyncio.sleep(every)
+                await self._look()
+                self._hurry.clear()
+                calm = all(progress.settled is not None for progress in self.progress.values())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(
+                        self._hurry.wait(), _CALM_SECONDS if calm and every < _CALM_SECONDS else every
+                    )
         finally:
             self._looked.set()
             flying = list(self._flying.values())
@@ -102,12 +114,26 @@ class Stopping:
                 task.cancel()
             await asyncio.gather(*flying, return_exceptions=True)
 
+    async def _look(self) -> None:
+        try:
+            self.strike(await self._operator.activity())
+        except (Refused, TimedOut) as error:
+            # a gateway that is busy with itself says so now and then; the next look may fare better
+            self._blind += 1
+            if self._blind > _MOST_BLIND_LOOKS:
+                raise
+            _log.info("a look at the gateway failed: %s", error)
+        else:
+            self._blind = 0
+            self._looked.set()
+
     async def quiet(self, until: float) -> bool:
         """Whether a look of `run` from now on finds nothing active, before the monotonic time `until`."""
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - time.monotonic()):
                 while True:
                     self._looked.clear()
+                    self._hurry.set()
                     await self._looked.wait()
                     if not any(progress.active for progress in self.progress.values()):
                         return True
@@ -142,7 +168,7 @@ class Stopping:
                 return self._operator.cancel_task(item.id, _REASON)
 
     def _now(self) -> int:
-        return round((time.monotonic() - self._began) * 1000)
+        return round((time.monotonic() - self.since) * 1000)
 
 
 def items_of(agent: str, activity: Activity, known: frozenset[str], *, commands: bool = False) -> Iterable[Item]:
