@@ -20,9 +20,7 @@ HINTS = ("help", "pause", "detail", "filter", "project", "group", "sort", "windo
 """What the last line says first."""
 
 
-def _key(  # noqa: PLR0913, PLR0917
-    keys: str, action: str, short: str, tooltip: str, name: str, group: Binding.Group
-) -> Binding:
+def _key(keys: str, action: str, short: str, tooltip: str, name: str, group: Binding.Group) -> Binding:
     return Binding(keys, action, short, tooltip=tooltip, id=name, group=group, show=False)
 
 

@@ -68,7 +68,7 @@ BASIC = Theme(
         "running": "ansi_green",
         "bad": "ansi_bright_red",
         "warn": "ansi_yellow",
-        "held": "ansi_bright_cyan",
+        "held": "ansi_bright_magenta",
         "chart-top": "ansi_cyan",
         "chart-high": "ansi_cyan",
         "chart-low": "ansi_cyan",

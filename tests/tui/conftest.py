@@ -1,5 +1,9 @@
 import pytest
 
+from clawtop.tui.render import plot
+
+plot.load()  # from then on a page has its chart at once, in every picture
+
 
 @pytest.fixture(autouse=True)
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:

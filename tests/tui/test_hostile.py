@@ -25,7 +25,7 @@ NAMES = (
     "👩‍👩‍👧‍👦 family",
     "",
 )
-PAGES = ["escape", "enter", "o", "p", "g", "s", "c", "question_mark", "slash", "ctrl+p"]
+PAGES = ["escape", "enter", "o", "p", "g", "s", "c", "question_mark", "slash", "ctrl+p", "k", "K", "x"]
 
 
 def hostile() -> FleetFeed:

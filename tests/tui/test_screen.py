@@ -1,7 +1,10 @@
 """What keys do."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.events import Paste
@@ -9,7 +12,9 @@ from textual.events import Paste
 from clawtop.model.events import State
 from clawtop.model.snapshot import Grouping, Health, SourceStatus
 from clawtop.tui import keys
+from clawtop.tui.render import plot
 from clawtop.tui.render.columns import COLUMNS
+from clawtop.tui.render.line import Line
 from tests.tui.fleet_feed import OK_SOURCE, FleetFeed
 from tests.tui.stage import lines, names, selected, shown, stage
 
@@ -448,3 +453,44 @@ async def test_columns_are_known_to_whoever_sorts() -> None:
                 app.fleet._sort(column)
                 await pilot.pause()
                 assert app.fleet.snapshot.view.sort == column.sort
+
+
+async def test_the_chart_of_a_page_is_drawn_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    tokens = plot.tokens
+
+    def counted(values: Sequence[int], *how: Any) -> tuple[Line, ...]:
+        drawn.append(len(values))
+        return tokens(values, *how)
+
+    monkeypatch.setattr(plot, "tokens", counted)
+    feed = FleetFeed(5, step=250)
+    app = stage(feed)
+    async with app.run_test(size=(120, 60)) as pilot:
+        feed.tick()
+        await pilot.pause()
+        assert drawn == []
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "Tokens over 1h, in slices of 1m" in shown(app)
+        assert "-10m" in shown(app)
+        for _ in range(8):
+            feed.tick()
+            await pilot.pause()
+        assert len(drawn) == 3
+        await pilot.press("escape")
+        feed.ticks(8)
+        await pilot.pause()
+        assert len(drawn) == 3
+
+
+async def test_without_plotext_there_is_a_small_chart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotext", None)
+    app = stage(FleetFeed(5))
+    async with app.run_test(size=(120, 60)) as pilot:
+        await pilot.press("enter")
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert "Tokens over 1h " in shown(app)
+        assert "-10m" not in shown(app)

@@ -75,12 +75,21 @@ def concerns(incident: Incident, row: Row, grouping: Grouping) -> bool:
 
 
 def page(
-    row: Row, snapshot: Snapshot, made_of: Mapping[Grouping, Sequence[Row]], width: int, glyphs: Glyphs
+    row: Row,
+    snapshot: Snapshot,
+    made_of: Mapping[Grouping, Sequence[Row]],
+    width: int,
+    glyphs: Glyphs,
+    *,
+    chart: Sequence[Line] = (),
 ) -> tuple[Line, ...]:
-    """The whole page; `made_of` has the rows of each part that has been read so far."""
+    """The whole page; `made_of` has the rows of each part that has been read so far.
+
+    `chart` is what its tokens look like over time; without one there is a small one without axes.
+    """
     view = snapshot.view
     out = [EMPTY, *_title(row, snapshot, width, glyphs), EMPTY, *_figures(row, view, width, glyphs), EMPTY]
-    out.extend(_trend(row, view, width, glyphs))
+    out.extend(_trend(row, view, width, glyphs, chart))
     for grouping in _PARTS.get(view.group_by, ()):
         if grouping in made_of:
             out.extend(_part(_view(grouping, view), made_of[grouping], snapshot, width, glyphs))
@@ -230,13 +239,15 @@ def _percent(share: float | None, glyphs: Glyphs) -> str:
     return glyphs.unseen if share is None else percent(share)
 
 
-def _trend(row: Row, view: View, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+def _trend(row: Row, view: View, width: int, glyphs: Glyphs, chart: Sequence[Line]) -> tuple[Line, ...]:
     if not any(row.spark):
         return ()
-    chart = area(row.spark, max(10, min(width - 4, 120)), 3, glyphs)
+    small = area(row.spark, max(10, min(width - 4, 120)), 3, glyphs)
+    each = duration(1000 * (view.window.seconds or 0) / len(row.spark)).removesuffix("00")
+    slices = f", in slices of {each}" if chart and view.window.seconds else ""
     return (
-        (Span(f"  Tokens over {view.window.value}", "section"),),
-        *((Span("  "), Span(line, f"chart-{index + 1}")) for index, line in enumerate(chart)),
+        (Span(f"  Tokens over {view.window.value}", "section"), Span(slices, "muted")),
+        *((Span("  "), *line) for line in chart or [(Span(line, f"chart-{n}"),) for n, line in enumerate(small, 1)]),
     )
 
 

@@ -86,10 +86,10 @@ def title(asked: Asked, width: int, glyphs: Glyphs) -> str:
 def head(asked: Asked, width: int, glyphs: Glyphs, *, roomy: bool) -> tuple[Line, ...]:
     """The question, and the money it is about: in large figures where there is room for them."""
     out: list[Line] = [(Span(title(asked, width, glyphs), "headline"),)]
+    air = (EMPTY,) if roomy else ()
     if asked.act is not Act.RESUME:
-        out.extend((EMPTY, *_rate(asked, glyphs, roomy=roomy)))
-    out.append(EMPTY)
-    return tuple(out)
+        out.extend((*air, *_rate(asked, glyphs, roomy=roomy)))
+    return (*out, *air)
 
 
 def _rate(asked: Asked, glyphs: Glyphs, *, roomy: bool) -> tuple[Line, ...]:

@@ -1,5 +1,6 @@
 """Screens to read: help, sources, and the page of a row."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -7,18 +8,24 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.geometry import Size
 from textual.screen import Screen
 
 from clawtop.model.commands import Outcome, Plan, Target
 from clawtop.model.snapshot import Grouping, Row, Snapshot
 from clawtop.tui import keys
 from clawtop.tui.desk import Desk
-from clawtop.tui.render import detail, foot, keyboard, origins, outcome
+from clawtop.tui.render import detail, foot, keyboard, origins, outcome, plot
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Line, Span, fit
 from clawtop.tui.render.order import RESORT_MS
 from clawtop.tui.widgets.page import Page
 from clawtop.tui.widgets.painted import Lines
+
+CHART_MS = 1000
+"""A chart is drawn at most this often."""
+
+_CHART_WIDTH = 120
 
 
 class Reader(Screen[None]):
@@ -129,6 +136,9 @@ class DetailScreen(Reader):
         self._asked_at = snapshot.at
         self._answers: list[Future[Snapshot]] = []
         self._made_of: dict[Grouping, tuple[Row, ...]] = {}
+        self._draws = plot.loaded()
+        self._drawn: tuple[int, Size] | None = None
+        self._chart: Sequence[Line] = ()
 
     @property
     def made_of(self) -> Mapping[Grouping, tuple[Row, ...]]:
@@ -139,10 +149,32 @@ class DetailScreen(Reader):
         """Write what is known, ask for the rest."""
         super().on_mount()
         self._ask()
+        if not self._draws:
+            self.run_worker(self._learn_to_draw())
+
+    async def _learn_to_draw(self) -> None:
+        try:
+            await asyncio.to_thread(plot.load)
+        except (ImportError, OSError):  # a system it is not made for keeps the small chart
+            return
+        self._draws = True
+        self.write()
 
     def lines(self, width: int) -> Sequence[Line]:
         """The page of the row as it is now."""
-        return detail.page(self._row, self._snapshot, self._made_of, width, self._glyphs)
+        self._draw()
+        return detail.page(self._row, self._snapshot, self._made_of, width, self._glyphs, chart=self._chart)
+
+    def _draw(self) -> None:
+        """Draw the chart anew where it would look different, at most every CHART_MS."""
+        at, size, values = self._snapshot.at, self.app.size, self._row.spark
+        fresh = self._drawn is not None and self._drawn[1] == size and 0 <= at - self._drawn[0] < CHART_MS
+        if fresh or not self._draws:
+            return
+        self._drawn = at, size
+        width, height = min(size.width - 4, _CHART_WIDTH), max(6, min(12, size.height // 4))
+        seconds = self._view.window.seconds
+        self._chart = plot.tokens(values, seconds, width, height, self._glyphs) if any(values) else ()
 
     def take(self, snapshot: Snapshot) -> None:
         """Keep up with the row; one that is gone stays as it was last."""
