@@ -1,29 +1,17 @@
-"""Pause, resume and abort from the screen: whom a key is about, what says yes, and what is said afterwards."""
+"""Pause, resume and abort from the screen: whom a key is about, and what says yes."""
 
 from dataclasses import replace
 from random import Random
 
 import pytest
 from textual.events import Key
-from textual.pilot import Pilot
 
 from clawtop.model.commands import (
     Abort,
-    Conflict,
-    CronJob,
-    Escalation,
-    Gap,
-    Hold,
-    HoldState,
     Means,
-    Outcome,
-    OwnModel,
     Pause,
     Plan,
-    Result,
     Resume,
-    Step,
-    Target,
     Work,
     WorkKind,
 )
@@ -31,56 +19,11 @@ from clawtop.model.errors import SourceError
 from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Grouping, View
 from clawtop.tui import keys
-from clawtop.tui.app import ClawtopApp
 from clawtop.tui.render.order import RESORT_MS
-from clawtop.tui.screens.box import Box
-from clawtop.tui.screens.question import Conflicts, Leaving, Question
-from clawtop.tui.screens.reader import OutcomeScreen
-from tests.tui.fleet_feed import START, FleetFeed
+from clawtop.tui.screens.question import Question
+from tests.tui.fleet_feed import FleetFeed
+from tests.tui.holding import SIZE, answered, held, plan, settled, target
 from tests.tui.stage import lines, names, selected, shown, stage
-
-SIZE = (80, 24)
-
-
-def target(name: str) -> Target:
-    return Target("local", name)
-
-
-def hold(name: str, state: HoldState = HoldState.PAUSED, **changes: object) -> Hold:
-    known = Hold(target(name), state, START - 300_000, "ann@box", "runs away", milliseconds=412)
-    return replace(known, **changes)  # type: ignore[arg-type]
-
-
-def plan(name: str, **changes: object) -> Plan:
-    known = Plan(
-        target(name),
-        Means.GATEWAY,
-        running=(
-            Work(WorkKind.TURN, name, f"agent:{name}:main", model="anthropic/claude-opus-4-5", tool="exec"),
-            Work(WorkKind.SUBAGENT, "helper", "agent:helper:sub:1", parent=f"agent:{name}:main"),
-        ),
-        cron_jobs=(CronJob("c1", "nightly digest", "every 6s"),),
-        own_models=(OwnModel(f"agent:{name}:odd", "openai/gpt-5.2"),),
-        config_hold=True,
-        not_covered=(Gap("runs of another gateway", "it is not connected"),),
-        warnings=("the config has an include",),
-    )
-    return replace(known, **changes)  # type: ignore[arg-type]
-
-
-def held(feed: FleetFeed, *names: str) -> None:
-    feed.held = {target(name): hold(name) for name in names}
-    feed.publish()
-
-
-async def settled(pilot: Pilot[int]) -> None:
-    """Wait until nothing is under way: an answer, the screen it opens, and what that writes."""
-    for _ in range(4):
-        await pilot.pause()
-
-
-def answered(app: ClawtopApp) -> bool:
-    return not isinstance(app.screen, Box)
 
 
 async def test_the_question_opens_at_once_and_fills_in() -> None:
@@ -306,11 +249,27 @@ async def test_what_nothing_can_pause_is_not_offered() -> None:
         await settled(pilot)
         assert "its log says nothing of a gateway" in shown(app)
         assert "yes, do it" not in shown(app)
+        assert "cannot be stopped from here" in shown(app)
+        assert "What runs is ended" not in shown(app)
         await pilot.press("y")
         await pilot.pause()
         assert feed.submitted == []
         await pilot.press("escape")
         assert answered(app)
+
+
+async def test_only_what_can_be_reached_is_counted_as_stopping() -> None:
+    feed = FleetFeed()
+    lost = Plan(target("researcher"), Means.NONE, problem="no gateway runs it")
+    feed.plans.set_result((plan("coder"), lost))
+    app = stage(feed, ascii=True)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("space", "space", "k")
+        await settled(pilot)
+        said = shown(app)
+        assert f"${feed.agents[0].usd_per_hour:.2f}/h   stops" in said
+        assert "Only 1 of them can be reached." in said
+        assert "yes, do it" in said
 
 
 async def test_a_reason_may_have_any_letter() -> None:
@@ -384,123 +343,3 @@ async def test_a_resume_of_a_project_leaves_the_others_alone() -> None:
         assert row is not None
         assert row.label == "api-gateway"
         assert feed.submitted == [Resume((target("coder"),))]
-
-
-def outcome(command: Pause | Resume, *results: Result) -> Outcome:
-    return Outcome(command, results, 420)
-
-
-async def test_what_happened_is_said_in_one_line() -> None:
-    feed = FleetFeed()
-    app = stage(feed)
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await pilot.press("k", "y")
-        await pilot.pause()
-        (command,) = feed.submitted
-        assert isinstance(command, Pause)
-        feed.outcome.set_result(outcome(command, Result(target("coder"), True, "", settled=210, verified_after=420)))
-        await settled(pilot)
-        assert "coder paused within 420ms" in shown(app)
-        assert app.screen is app.fleet
-
-
-FAILED = Result(
-    target("coder"),
-    verified=False,
-    detail="the run goes on",
-    hold=hold("coder", HoldState.FAILED),
-    steps=(Step("abort the run", True, milliseconds=12), Step("hold the config", False, "baseHash \x1b[0m differs")),
-)
-
-
-async def test_what_is_not_verified_is_shown_with_its_steps_and_what_would_be_harsher() -> None:
-    feed = FleetFeed()
-    harsher = Escalation("sessions.delete", "the session's run", "its transcript")
-    feed.plans.set_result((plan("coder", escalations=(harsher,)),))
-    app = stage(feed)
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await pilot.press("k")
-        await settled(pilot)
-        await pilot.press("y", "slash", "e", "f")
-        feed.outcome.set_result(outcome(Pause((target("coder"),)), FAILED))
-        await settled(pilot)
-        assert app.screen is app.fleet
-        await pilot.press("escape")
-        feed.tick()
-        await settled(pilot)
-        assert isinstance(app.screen, OutcomeScreen)
-        said = shown(app)
-        for word in ("coder not paused: the run goes on", "abort the run 12ms", "hold the config",
-                     "baseHash \ufffd[0m differs", "sessions.delete", "None of it was done",
-                     "destroys its transcript"):  # fmt: skip
-            assert word in said, word
-
-
-async def test_a_command_that_ends_in_an_error_does_not_end_the_screen() -> None:
-    feed = FleetFeed()
-    app = stage(feed)
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        await pilot.press("k", "y")
-        await pilot.pause()
-        feed.outcome.set_exception(OSError("disk full"))
-        await settled(pilot)
-        assert "disk full" in shown(app)
-        assert app.screen is app.fleet
-
-
-@pytest.mark.parametrize(
-    ("key", "wanted"),
-    [("f", Resume((target("coder"),), force=True)), ("e", Resume((target("coder"),), keep=True)), ("escape", None)],
-)
-async def test_what_somebody_changed_meanwhile_is_asked_about(key: str, wanted: Resume | None) -> None:
-    feed = FleetFeed()
-    app = stage(feed)
-    async with app.run_test(size=SIZE) as pilot:
-        held(feed, "coder")
-        await pilot.press("r", "y", "o")
-        changed = Conflict("agents.list[0].model", "a/b", "c/d\u202e")
-        result = Result(target("coder"), verified=False, detail="changed", conflicts=(changed,))
-        feed.outcome.set_result(outcome(Resume((target("coder"),)), result))
-        await settled(pilot)
-        await pilot.press("escape")
-        feed.tick()
-        await settled(pilot)
-        assert isinstance(app.screen, Conflicts)
-        for word in ("agents.list[0].model", "before the hold: a/b", "now: c/d\ufffd"):
-            assert word in shown(app)
-        await pilot.press("enter", "y", key)
-        await pilot.pause()
-        assert feed.submitted[1:] == ([] if wanted is None else [wanted])
-        assert answered(app)
-
-
-async def test_a_held_agent_is_seen_in_the_table_and_in_the_header() -> None:
-    feed = FleetFeed(3)
-    app = stage(feed, ascii=True)
-    async with app.run_test(size=(240, 24)) as pilot:
-        feed.agents[0] = replace(feed.agents[0], hold="paused", hold_detail="412 ms; runs away")
-        held(feed, "coder")
-        await pilot.pause()
-        assert "= paused 412ms" in shown(app)
-        assert " 1 HELD " in lines(app)[0]
-
-
-@pytest.mark.parametrize("key", ["q", "y"])
-async def test_leaving_with_holds_says_that_they_stay(key: str) -> None:
-    feed = FleetFeed()
-    app = stage(feed)
-    async with app.run_test(size=SIZE) as pilot:
-        feed.held = {target("co der"): hold("co der"), target("gone"): hold("gone", HoldState.UNSUPPORTED)}
-        await pilot.press("q")
-        await pilot.pause()
-        assert isinstance(app.screen, Leaving)
-        assert "One agent stays held" in shown(app)
-        assert "clawtop resume 'co der'" in shown(app)
-        await pilot.press("enter", "escape")
-        await pilot.pause()
-        assert answered(app)
-        await pilot.press("ctrl+q")
-        await pilot.pause()
-        assert app.is_running
-        await pilot.press(key)
-    assert app.return_value == 0

@@ -8,8 +8,8 @@ import pytest
 from clawtop.model.snapshot import Grouping, Health, SourceStatus, View
 from clawtop.tui.options import Colours
 from tests.tui.fleet_feed import GATEWAY, OK_SOURCE, FleetFeed
+from tests.tui.holding import hold, plan, target
 from tests.tui.stage import stage
-from tests.tui.test_acting import hold, plan, target
 
 Compare = Callable[..., bool]
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=["80x24", "120x40", "200x50"])

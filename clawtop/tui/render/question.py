@@ -48,10 +48,14 @@ class Asked:
     @property
     def can(self) -> bool:
         """Whether there is anything that could be done."""
-        if not self.targets:
-            return False
-        plans = [None if self.plans is None else self.plans.get(target) for target in self.targets]
-        return self.act is Act.RESUME or any(plan is None or plan.means is not Means.NONE for plan in plans)
+        return bool(self.reached)
+
+    @property
+    def reached(self) -> tuple[Target, ...]:
+        """The agents that can be reached, as far as is known."""
+        plans = {} if self.plans is None or self.act is Act.RESUME else self.plans
+        known = ((target, plans.get(target)) for target in self.targets or ())
+        return tuple(target for target, plan in known if plan is None or plan.means is not Means.NONE)
 
     @property
     def background(self) -> int:
@@ -93,14 +97,15 @@ def head(asked: Asked, width: int, glyphs: Glyphs, *, roomy: bool) -> tuple[Line
 
 
 def _rate(asked: Asked, glyphs: Glyphs, *, roomy: bool) -> tuple[Line, ...]:
-    rows = [asked.rows[target] for target in asked.targets or () if target in asked.rows]
+    counted = asked.reached or asked.targets or ()
+    rows = [asked.rows[target] for target in counted if target in asked.rows]
     if not rows:
         return ((Span(f"their spend per hour is being summed up{glyphs.ellipsis}", "muted"),),)
     unknown = any(rate_unknown(row) for row in rows)
     known = sum(row.usd_per_hour for row in rows)
     number = "?" if unknown and known <= 0 else dollars(known)
     more = "+?" if unknown and known > 0 else ""
-    words = "stops" if asked.act is Act.PAUSE else "spent now"
+    words = "spent now" if asked.act is Act.ABORT else "stops" if asked.can else "cannot be stopped from here"
     figures = big(number) if roomy and not glyphs.ascii_only else None
     if figures is None:
         return ((Span(f" ${number}{more}/h ", "burn"), Span(f"  {words}", "value")),)
@@ -135,7 +140,12 @@ _PROMISES = {
 
 
 def _promise(asked: Asked, width: int) -> Iterable[Line]:
+    if not asked.can:
+        yield (Span("Nothing can be done from here.", "bad"),)
+        return
     yield from ((Span(line, "plain"),) for line in wrap(_PROMISES[asked.act], width))
+    if len(asked.reached) < len(asked.targets or ()):
+        yield (Span(f"Only {len(asked.reached)} of them can be reached.", "warn"),)
     if asked.plans is not None and asked.act is not Act.RESUME:
         yield (Span(_sum(asked.plans.values(), asked.act), "value"),)
 
