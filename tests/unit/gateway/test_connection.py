@@ -200,7 +200,7 @@ async def test_a_frame_that_is_far_too_large_ends_the_connection_in_words() -> N
     async with FakeGateway() as fake, connect(fake.address) as gateway:
         with contextlib.suppress(Exception):
             await fake.send("x" * (65 << 20))
-        with pytest.raises(ConnectionLost, match="ended: frame .*exceeds limit"):
+        with pytest.raises(ConnectionLost, match=r"ended: frame .*exceeds limit"):
             await anext(gateway.events())
 
 
