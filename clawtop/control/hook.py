@@ -118,7 +118,8 @@ async def _run(call: HookCommand, fields: Mapping[str, str]) -> str:
             env={**os.environ, **fields},
             start_new_session=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
+        # an argument with a NUL, or none at all
         raise HookFailed(f"{_named(call)} could not be started: {error}") from None
     output = asyncio.create_task(_output(process))
     try:

@@ -1,0 +1,312 @@
+"""`clawtop pause|resume|abort AGENT…` and `clawtop holds`: the kill switch from the shell."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from clawtop.control.switch import Switch
+from clawtop.model.commands import (
+    Abort,
+    Command,
+    Conflict,
+    Hold,
+    HoldState,
+    Means,
+    Outcome,
+    Pause,
+    Plan,
+    Result,
+    Resume,
+    Target,
+    Work,
+    WorkKind,
+)
+from clawtop.model.errors import UsageError
+from clawtop.plain import printable
+
+VERBS = ("pause", "resume", "abort", "holds")
+FINE, TROUBLE = 0, 1
+_SCHEMA = "clawtop-control/1"
+_DONE = {"pause": "paused", "resume": "resumed", "abort": "aborted"}
+_GLOB = frozenset("*?[")
+_KINDS = {
+    WorkKind.TURN: "a turn",
+    WorkKind.SUBAGENT: "a subagent",
+    WorkKind.CRON: "a cron run",
+    WorkKind.BACKGROUND: "a background run",
+    WorkKind.COMMAND: "a shell command",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An agent that was seen, and the projects it worked for."""
+
+    target: Target
+    projects: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the command line gives to these verbs.
+
+    `switch` is called in the loop that it will belong to. `hosts` are those on which a plain name is looked for,
+    `known` reads everything there is and says which agents it speaks of: it may take long.
+    """
+
+    switch: Callable[[], Switch]
+    hosts: Sequence[str]
+    known: Callable[[], Sequence[Known]]
+
+
+def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
+    """The arguments of one of the verbs; sources, `--config` and `--token-file` are added by the caller."""
+    parser.add_argument("--json", action="store_true", help="one object instead of text")
+    if verb == "holds":
+        return
+    parser.add_argument("agents", nargs="*", metavar="AGENT", help="a name, a glob, or NAME@HOST")
+    parser.add_argument("-p", "--project", action="append", default=[], metavar="GLOB", help="the agents of a project")
+    parser.add_argument("--all", action="store_true", help="every agent there is")
+    parser.add_argument("--reason", metavar="TEXT", help="why, for the hold and the audit log")
+    parser.add_argument("-y", "--yes", action="store_true", help="don't ask; needed without a terminal")
+    if verb == "resume":
+        parser.add_argument("--force", action="store_true", help="put back what stood there, whoever changed it since")
+        parser.add_argument("--keep", action="store_true", help="let what was changed since stand")
+    if verb == "abort":
+        parser.add_argument("--commands", action="store_true", help="end shell commands in the background, too")
+
+
+def run(verb: str, options: argparse.Namespace, scene: Scene) -> int:
+    """Carry a verb out; returns 0 where everything was verified, else 1. Raises UsageError and other ClawtopErrors."""
+    if verb == "holds":
+        return asyncio.run(_holds(options, scene))
+    if not (options.agents or options.project or options.all):
+        raise UsageError(f"{verb} whom? Name agents, or give --project or --all")
+    if not options.yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(f"{verb} asks before it acts, and there is no terminal to ask on: give --yes")
+    if verb == "resume" and options.force and options.keep:
+        raise UsageError("--force and --keep: one of them")
+    return asyncio.run(_act(verb, options, scene))
+
+
+async def _act(verb: str, options: argparse.Namespace, scene: Scene) -> int:
+    switch = scene.switch()
+    try:
+        return await _act_with(switch, verb, options, scene)
+    finally:
+        await switch.stop()
+
+
+async def _act_with(switch: Switch, verb: str, options: argparse.Namespace, scene: Scene) -> int:
+    await switch.start(keep=False)
+    plans = await _plans(switch, options, scene)
+    targets = tuple(plan.target for plan in plans)
+    if not options.yes and verb != "resume":
+        _say("\n".join(line for plan in plans for line in _question(verb, plan)))
+        if not await _agreed(f"{verb} {_names(targets)}? [y/N] "):
+            _say("nothing was done")
+            return TROUBLE
+    command = _command(verb, targets, options)
+    outcome = await switch.carry_out(command)
+    conflicts = [conflict for result in outcome.results for conflict in result.conflicts]
+    if conflicts and not options.yes and isinstance(command, Resume) and (choice := await _choose(conflicts)):
+        command = Resume(targets, options.reason, force=choice == "o", keep=choice == "n")
+        outcome = await switch.carry_out(command)
+    if options.json:
+        _say(json.dumps(_outcome(verb, outcome), ensure_ascii=True))
+    else:
+        _say("\n".join(line for result in outcome.results for line in _told(verb, result)))
+    return FINE if outcome.verified else TROUBLE
+
+
+async def _plans(switch: Switch, options: argparse.Namespace, scene: Scene) -> list[Plan]:
+    """The plan for each agent that is meant. Raises UsageError for a name that nobody has."""
+    names = [name for name in options.agents if not _GLOB & set(name)]
+    broad = options.all or options.project or len(names) < len(options.agents)
+    known = await asyncio.to_thread(scene.known) if broad else None
+    targets: dict[Target, None] = {}
+    for each in known or ():
+        if _meant(each, options):
+            targets[each.target] = None
+    for name in names:
+        found = await _named(switch, name, scene)
+        targets |= dict.fromkeys(found)
+    if not targets:
+        raise UsageError("no agent there is fits what was asked for")
+    return await switch.plan(list(targets))
+
+
+def _meant(each: Known, options: argparse.Namespace) -> bool:
+    globs = [name for name in options.agents if _GLOB & set(name)]
+    projects = options.project
+    if projects and not any(fnmatchcase(project, glob) for project in each.projects for glob in projects):
+        return False
+    named = any(fnmatchcase(each.target.agent, glob) for glob in globs)
+    return bool(named or options.all or (projects and not options.agents))
+
+
+async def _named(switch: Switch, name: str, scene: Scene) -> Sequence[Target]:
+    agent, at, host = name.rpartition("@")
+    if at and host in scene.hosts:
+        return [Target(host, agent)]
+    # a hold is lifted even where nothing else knows the agent any more
+    held = [target for target in switch.holds() if target.agent == name]
+    if held:
+        return held
+    candidates = [Target(host, name) for host in scene.hosts]
+    plans = await switch.plan(candidates) if candidates else []
+    found = [plan.target for plan in plans if plan.problem is None]
+    # a gateway that is down may have it; what comes of that is said when it is tried
+    found = found or [plan.target for plan in plans if plan.means is Means.GATEWAY]
+    if not found:
+        found = [each.target for each in await asyncio.to_thread(scene.known) if each.target.agent == name]
+    if not found:
+        why = "; ".join(plan.problem for plan in plans if plan.problem) or "no source speaks of it"
+        raise UsageError(f"no agent {printable(name)}: {printable(why, 500)}")
+    if len(found) > 1:
+        hosts = ", ".join(f"{name}@{target.host}" for target in found)
+        raise UsageError(f"{printable(name)} is on several hosts; say which one: {printable(hosts)}")
+    return found
+
+
+def _command(verb: str, targets: tuple[Target, ...], options: argparse.Namespace) -> Command:
+    match verb:
+        case "pause":
+            return Pause(targets, options.reason)
+        case "resume":
+            return Resume(targets, options.reason, force=options.force, keep=options.keep)
+        case _:
+            return Abort(targets, options.reason, commands=options.commands)
+
+
+async def _agreed(question: str) -> bool:
+    return (await asyncio.to_thread(input, question)).strip().lower() in ("y", "yes")
+
+
+async def _choose(conflicts: Sequence[Conflict]) -> str | None:
+    """`o` for the old values, `n` for the new ones, None to leave it open."""
+    for conflict in conflicts:
+        _say(printable(f"{conflict.what} was {conflict.before} before the hold and is {conflict.now} now", 500))
+    answer = await asyncio.to_thread(input, "put the (o)ld back, let the (n)ew stand, or leave it open? [o/n/N] ")
+    return answer.strip().lower() if answer.strip().lower() in ("o", "n") else None
+
+
+def _question(verb: str, plan: Plan) -> Sequence[str]:
+    """What will be touched, as lines."""
+    lines = [f"{verb} {_name(plan.target)}"]
+    if plan.problem is not None:
+        lines.append(f"  not possible: {plan.problem}")
+    lines += [f"  stops {_work(work)}" for work in plan.running if work.kind is not WorkKind.COMMAND]
+    if verb == "pause":
+        lines += [f"  switches off cron job {job.name} ({job.schedule})" for job in plan.cron_jobs]
+        lines += [f"  sets aside the model of {own.session_key}, {own.model}" for own in plan.own_models]
+        lines += ["  changes the gateway's config so that no new run reaches a model"] if plan.config_hold else []
+        lines += [f"  does not cover {gap.what}: {gap.why}" for gap in plan.not_covered]
+        lines += [f"  {it.call}: {it.stops}; destroys {it.destroys}; not done" for it in plan.escalations]
+    lines += [f"  mind: {warning}" for warning in plan.warnings]
+    return [printable(line, 500) for line in lines]
+
+
+def _work(work: Work) -> str:
+    where = work.session_key or work.run or "?"
+    doing = f", {work.tool}" if work.tool else ""
+    return f"{_KINDS[work.kind]} in {where} ({work.model or 'model unknown'}{doing})"
+
+
+def _told(verb: str, result: Result) -> Sequence[str]:
+    held = result.hold.state.value if result.hold is not None else ""
+    state = _DONE[verb] if result.verified else f"NOT verified{f' ({held})' if held else ''}"
+    times = [f"settled in {result.settled} ms"] if result.settled is not None else []
+    times += [f"verified after {result.verified_after} ms"] if result.verified_after is not None else []
+    lines = [f"{_name(result.target)}: {state}: {result.detail}" + (f" ({', '.join(times)})" if times else "")]
+    lines += [f"  {step.what}: {step.detail}" for step in result.steps if not step.done and step.detail]
+    return [printable(line, 1000) for line in lines]
+
+
+async def _holds(options: argparse.Namespace, scene: Scene) -> int:
+    switch = scene.switch()
+    try:
+        await switch.start(keep=False)
+        holds = switch.holds()
+    finally:
+        await switch.stop()
+    if options.json:
+        _say(json.dumps({"schema": _SCHEMA, "holds": [_hold(hold) for hold in holds.values()]}, ensure_ascii=True))
+    elif not holds:
+        _say("nothing is held")
+    else:
+        _say("\n".join(_line(hold) for hold in holds.values()))
+    return FINE if all(hold.state is HoldState.PAUSED for hold in holds.values()) else TROUBLE
+
+
+def _line(hold: Hold) -> str:
+    said = f"{_name(hold.target)}: {hold.state.value} since {_when(hold.since)} by {hold.by}"
+    said += f", because: {hold.reason}" if hold.reason else ""
+    return printable(said + (f" ({hold.detail})" if hold.detail else ""), 1000)
+
+
+def _outcome(verb: str, outcome: Outcome) -> Mapping[str, Any]:
+    return {
+        "schema": _SCHEMA,
+        "command": verb,
+        "verified": outcome.verified,
+        "milliseconds": outcome.milliseconds,
+        "results": [_result(result) for result in outcome.results],
+    }
+
+
+def _result(result: Result) -> Mapping[str, Any]:
+    return {
+        "agent": result.target.agent,
+        "host": result.target.host,
+        "verified": result.verified,
+        "detail": result.detail,
+        "hold": None if result.hold is None else _hold(result.hold),
+        "settled_ms": result.settled,
+        "verified_ms": result.verified_after,
+        "steps": [
+            {"what": step.what, "done": step.done, "detail": step.detail, "ms": step.milliseconds}
+            for step in result.steps
+        ],
+        "conflicts": [{"what": it.what, "before": it.before, "now": it.now} for it in result.conflicts],
+    }
+
+
+def _hold(hold: Hold) -> Mapping[str, Any]:
+    return {
+        "agent": hold.target.agent,
+        "host": hold.target.host,
+        "state": hold.state.value,
+        "since": _when(hold.since),
+        "by": hold.by,
+        "reason": hold.reason,
+        "detail": hold.detail,
+        "verified_ms": hold.milliseconds,
+    }
+
+
+def _when(milliseconds: int) -> str:
+    if not milliseconds:
+        return "?"
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _names(targets: Sequence[Target]) -> str:
+    return ", ".join(_name(target) for target in targets)
+
+
+def _name(target: Target) -> str:
+    name = target.agent if target.host == "local" else f"{target.agent}@{target.host}"
+    return printable(name)
+
+
+def _say(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.flush()
