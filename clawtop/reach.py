@@ -26,6 +26,11 @@ class Reach:
         self._environment = environment
         self._token_file = token_file
 
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The hosts on which an agent may be stopped."""
+        return [*([HOST] if self._homes else []), *self._gateways]
+
     def companions(self) -> Sequence[Source]:
         """A live source for the gateway of each home. Raises UsageError for a token file that cannot be used."""
         found: dict[str, Source] = {}
@@ -45,7 +50,13 @@ class Reach:
         homes = [home for home in self._homes if (home.folder / "agents" / target.agent).is_dir()] or self._homes
         return self._beside(homes[0])[0] if homes else None
 
-    def ways(self, about: Callable[[Target], About], hooks: Sequence[HookRule], *, config_hold: bool) -> Ways:
+    def ways(
+        self,
+        about: Callable[[Target], About] = lambda _: About(),
+        hooks: Sequence[HookRule] = (),
+        *,
+        config_hold: bool = True,
+    ) -> Ways:
         """What a Switch needs to know."""
         return Ways(self.gateway_of, about, hooks, config_hold=config_hold)
 
