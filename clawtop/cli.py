@@ -15,6 +15,7 @@ from clawtop import __version__
 from clawtop.model.errors import ClawtopError, UsageError
 
 if TYPE_CHECKING:
+    from clawtop import control_cli
     from clawtop.config import Settings
     from clawtop.engine import Engine
     from clawtop.model.snapshot import Snapshot, View
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from clawtop.tui.options import ScreenOptions
 
 FINE, TROUBLE, USAGE = 0, 1, 2
+_ACTING = ("pause", "resume", "abort", "holds")
 _SETTINGS = ("window", "group_by", "sort", "delay", "filter", "ascii", "mouse", "readonly")
 
 
@@ -38,10 +40,12 @@ class _Asked:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run clawtop; returns its exit code: 0 fine, 1 a source is down or something went wrong, 2 usage."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    acting = given[0] if given and given[0] in _ACTING else None
+    options = _acting_parser(acting).parse_args(given[1:]) if acting else _parser().parse_args(given)
     try:
         _log_to_file()
-        return _run(_ask(options))
+        return _act(acting, options) if acting else _run(_ask(options))
     except UsageError as error:
         print(f"clawtop: {error}", file=sys.stderr)
         return USAGE
@@ -60,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clawtop",
         description="top for AI agents: what each agent burns, live. Without options: the screen, on everything found.",
-        epilog="sources: openclaw:DIR  events:PATH (a file, a folder, or - for standard input)  demo:",
+        epilog="sources: openclaw:DIR  gateway:ws://HOST:PORT  events:PATH (a file, a folder, or - for standard "
+        "input)  demo:  · clawtop pause|resume|abort AGENT and clawtop holds have a --help of their own",
     )
     parser.add_argument(
         "command",
@@ -116,9 +121,92 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _acting_parser(verb: str) -> argparse.ArgumentParser:
+    from clawtop import control_cli  # noqa: PLC0415
+
+    about = "list the agents that are paused" if verb == "holds" else f"{verb} agents, and verify it"
+    parser = argparse.ArgumentParser(prog=f"clawtop {verb}", description=about)
+    parser.add_argument(
+        "-s", "--source", action="append", default=[], metavar="URI", help="instead of discovery; repeatable"
+    )
+    parser.add_argument("--config", metavar="PATH", help="instead of config.toml in the user's config directory")
+    parser.add_argument("--token-file", metavar="PATH", help="a gateway's token")
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="how long history may be read (30)"
+    )
+    control_cli.add_arguments(parser, verb)
+    return parser
+
+
+def _act(verb: str, options: argparse.Namespace) -> int:
+    from clawtop import config, control_cli  # noqa: PLC0415
+    from clawtop.control.hook import About  # noqa: PLC0415
+    from clawtop.control.switch import Switch  # noqa: PLC0415
+    from clawtop.model.commands import Target  # noqa: PLC0415
+    from clawtop.reach import Reach  # noqa: PLC0415
+
+    settings = config.load(os.environ, {}, named=options.config)
+    _tell(settings.problems)
+    sources, _ = _sources(options, settings)
+    reach = Reach(sources, os.environ, _token_file(options))
+
+    def known() -> list[control_cli.Known]:
+        return _known(sources, options)
+
+    hooked = {agent.target: agent for agent in known()} if settings.hooks and verb != "holds" else {}
+
+    def about(target: Target) -> About:
+        agent = hooked.get(target)
+        return About(project=min(agent.projects, default=None)) if agent else About()
+
+    def switch() -> Switch:
+        ways = reach.ways(about, settings.hooks, config_hold=settings.config_hold)
+        return Switch(state_folder(), ways, readonly=settings.readonly)
+
+    return control_cli.run(verb, options, control_cli.Scene(switch, reach.hosts, known))
+
+
+def _known(sources: Sequence["Source"], options: argparse.Namespace) -> "list[control_cli.Known]":
+    """Every agent that the sources speak of, with the projects that matter to what was asked for."""
+    from clawtop.control_cli import Known  # noqa: PLC0415
+    from clawtop.engine import Engine  # noqa: PLC0415
+    from clawtop.model.commands import Target  # noqa: PLC0415
+    from clawtop.model.selection import Scope  # noqa: PLC0415
+    from clawtop.model.snapshot import View, Window  # noqa: PLC0415
+
+    engine = Engine(sources, View(window=Window.ALL), follow=False)
+    engine.start()
+    engine.caught_up(options.timeout)
+    projects: dict[Target, set[str]] = {}
+    for glob in (None, *getattr(options, "project", [])):
+        view = View(window=Window.ALL, scope=Scope(projects=(glob,) if glob else ()))
+        for row in engine.look(view).result().rows:
+            spent = projects.setdefault(Target(*row.group), set())
+            if row.project and row.counters.calls:
+                spent.add(row.project)
+    engine.stop()
+    return [Known(target, frozenset(names)) for target, names in projects.items()]
+
+
+def _token_file(options: argparse.Namespace) -> Path | None:
+    return Path(options.token_file).expanduser() if options.token_file else None
+
+
+def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequence["Source"], bool]:
+    """(what to read, whether it was named) by the command line, else by the config, else by discovery."""
+    from clawtop.discovery import discover, open_source  # noqa: PLC0415
+
+    token = _token_file(options)
+    named = [
+        open_source(uri, projects=settings.projects, environment=os.environ, token_file=token)
+        for uri in options.source or settings.sources
+    ]
+    return named or discover(os.environ, Path.home(), projects=settings.projects), bool(named)
+
+
 def _ask(options: argparse.Namespace) -> _Asked:
     from clawtop import config  # noqa: PLC0415 - --version and --help stay instant
-    from clawtop.discovery import discover, open_source  # noqa: PLC0415
+    from clawtop.discovery import open_source  # noqa: PLC0415
 
     flags = {name: getattr(options, name) for name in _SETTINGS if hasattr(options, name)}
     settings = config.load(os.environ, flags, named=options.config)
@@ -126,11 +214,8 @@ def _ask(options: argparse.Namespace) -> _Asked:
     view = _view(options, settings)
     if options.command == "demo":
         return _Asked([open_source("demo:")], named=True, view=view, settings=settings, options=options)
-    uris = options.source or settings.sources
-    token = Path(options.token_file).expanduser() if options.token_file else None
-    named = [open_source(uri, projects=settings.projects, environment=os.environ, token_file=token) for uri in uris]
-    found = named or discover(os.environ, Path.home(), projects=settings.projects)
-    return _Asked(found, bool(named), view, settings, options)
+    sources, named = _sources(options, settings)
+    return _Asked(sources, named, view, settings, options)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -292,8 +377,7 @@ def _live_engine(asked: _Asked) -> "Engine":
     from clawtop.reach import Reach  # noqa: PLC0415
 
     settings = asked.settings
-    token = Path(asked.options.token_file).expanduser() if asked.options.token_file else None
-    reach = Reach(asked.sources, os.environ, token)
+    reach = Reach(asked.sources, os.environ, _token_file(asked.options))
 
     def about(target: Target) -> About:
         row = next((row for row in engine.snapshot.rows if row.group == tuple(target)), None)

@@ -140,3 +140,27 @@ def test_doctor_says_what_was_found(home: str, capsys: pytest.CaptureFixture[str
     assert "2 agents, 3 calls" in out
     assert main(["doctor"]) == 0
     assert "Nothing was found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["pause", "--yes"], "whom"),
+        (["pause", "main"], "give --yes"),
+        (["resume", "main", "--yes", "--force", "--keep"], "one of them"),
+        (["pause", "main", "--yes", "-s", "nonsense:x"], "no known kind"),
+    ],
+)
+def test_acting_needs_a_target_and_a_yes(arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert what in capsys.readouterr().err
+
+
+def test_what_cannot_be_reached_is_not_paused(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pause", "main", "--yes", "-s", home]) in {1, 2}
+    assert "main" in "".join(capsys.readouterr())
+
+
+def test_nothing_is_held_at_first(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["holds", "-s", home]) == 0
+    assert "nothing is held" in capsys.readouterr().out
