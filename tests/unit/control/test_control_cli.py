@@ -1,0 +1,264 @@
+"""pause, resume, abort and holds from the shell: who is meant, what is asked, what is printed, the exit code."""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from clawtop.control.holds import HoldStore
+from clawtop.control.switch import Switch, Ways
+from clawtop.control_cli import VERBS, Known, Scene, add_arguments, run
+from clawtop.model.commands import Target
+from clawtop.model.errors import UsageError
+from tests.fake_gateway import FakeGateway
+from tests.unit.control.pretend import Pretend
+
+
+@contextmanager
+def served(pretend: Pretend) -> Iterator[FakeGateway]:
+    """The gateway in a thread of its own, because the command line has its own loop."""
+    gateway = pretend.gateway()
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(gateway.listen(), loop).result(10)
+    try:
+        yield gateway
+    finally:
+        asyncio.run_coroutine_threadsafe(gateway.die(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+class Shell:
+    """Runs verbs as cli.py would."""
+
+    def __init__(self, gateway: FakeGateway | None, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.known: list[Known] = []
+        self.asked_for_all = 0
+        self._address = gateway.address if gateway is not None else None
+        self._folder = folder
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> tuple[int, str]:
+        """(the exit code, what was printed)."""
+        verb, *rest = words
+        parser = argparse.ArgumentParser()
+        add_arguments(parser, verb)
+        ways = Ways(lambda target: self._address if target.host == "local" else None)
+        scene = Scene(lambda: Switch(self._folder, ways), ("local",), self._all)
+        code = run(verb, parser.parse_args(rest), scene)
+        return code, self._capsys.readouterr().out
+
+    def _all(self) -> Sequence[Known]:
+        self.asked_for_all += 1
+        return self.known
+
+
+@pytest.fixture
+def pretend() -> Pretend:
+    """A gateway whose coder runs."""
+    pretend = Pretend()
+    pretend.add_session("agent:coder:main", active=True)
+    pretend.add_job("nightly", "coder")
+    return pretend
+
+
+@pytest.fixture
+def shell(pretend: Pretend, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    """A shell beside that gateway."""
+    with served(pretend) as gateway:
+        yield Shell(gateway, tmp_path, capsys)
+
+
+def test_an_agent_is_paused_shown_and_resumed(shell: Shell, pretend: Pretend) -> None:
+    before = pretend.state()
+
+    code, said = shell("pause", "coder", "--yes", "--reason", "too dear")
+    assert code == 0
+    assert said.startswith("coder: paused: 1 run stopped, 1 cron job off, config held (settled in ")
+
+    code, said = shell("holds")
+    assert code == 0
+    assert said.startswith("coder: paused since ")
+    assert "because: too dear" in said
+
+    code, said = shell("resume", "coder", "--yes")
+    assert (code, said) == (0, "coder: resumed: as it was before\n")
+    assert pretend.state() == before
+    assert shell("holds") == (0, "nothing is held\n")
+    assert shell.asked_for_all == 0
+
+
+def test_without_a_terminal_nothing_happens_unless_yes_is_said(shell: Shell, pretend: Pretend) -> None:
+    for verb in ("pause", "resume", "abort"):
+        with pytest.raises(UsageError, match="give --yes"):
+            shell(verb, "coder")
+
+    assert pretend.aborted == []
+
+
+def test_on_a_terminal_the_question_says_what_is_touched(
+    shell: Shell, pretend: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["", "n", "y"])
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return next(answers)
+
+    monkeypatch.setattr("builtins.input", answer)
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+
+    refused = [shell("pause", "coder"), shell("pause", "coder")]
+    aborted = list(pretend.aborted)
+    code, said = shell("pause", "coder")
+
+    assert asked == ["pause coder? [y/N] "] * 3
+    assert [code for code, _ in refused] == [1, 1]
+    assert aborted == []
+    assert "stops a turn in agent:coder:main (mock/normal)" in refused[0][1]
+    assert "switches off cron job nightly (every 6 s)" in refused[0][1]
+    assert "does not cover a run that names its own model" in refused[0][1]
+    assert refused[0][1].endswith("nothing was done\n")
+    assert (code, pretend.aborted) == (0, ["agent:coder:main"])
+    assert said.splitlines()[-1].startswith("coder: paused: ")
+
+
+def test_json_says_the_same(shell: Shell) -> None:
+    code, said = shell("pause", "coder", "--yes", "--json")
+    outcome = json.loads(said)
+    _, listed = shell("holds", "--json")
+
+    assert code == 0
+    assert (outcome["schema"], outcome["command"], outcome["verified"]) == ("clawtop-control/1", "pause", True)
+    (result,) = outcome["results"]
+    assert (result["agent"], result["hold"]["state"], result["conflicts"]) == ("coder", "paused", [])
+    assert result["settled_ms"] <= result["verified_ms"]
+    assert {step["what"] for step in result["steps"]} >= {"run in agent:coder:main", "cron job nightly off"}
+    (hold,) = json.loads(listed)["holds"]
+    assert (hold["agent"], hold["state"]) == ("coder", "paused")
+
+
+def test_an_abort_says_what_it_stopped(shell: Shell, pretend: Pretend) -> None:
+    code, said = shell("abort", "coder", "--yes")
+
+    assert code == 0
+    assert said.startswith("coder: aborted: 1 run stopped (settled in ")
+    assert shell("holds")[1] == "nothing is held\n"
+    assert pretend.jobs["nightly"]["enabled"]
+
+
+def test_what_is_not_verified_is_one(pretend: Pretend, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(pretend) as gateway:
+        del gateway.handlers["config.patch"]
+        code, said = Shell(gateway, tmp_path, capsys)("pause", "coder", "--yes")
+
+    assert code == 1
+    assert said.startswith("coder: NOT verified (failed): its config is not held")
+
+
+def test_a_gateway_that_is_down_fails_and_is_no_unknown_agent(
+    pretend: Pretend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(pretend) as gateway:
+        pass
+    code, said = Shell(gateway, tmp_path, capsys)("pause", "coder", "--yes")
+
+    assert code == 1
+    assert "NOT verified" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "aborted"),
+    [
+        (["--all"], {"coder", "main"}),
+        (["c*"], {"coder"}),
+        (["--project", "api"], {"main"}),
+        (["--project", "w*", "--project", "api"], {"coder", "main"}),
+        (["*", "--project", "web"], {"coder"}),
+        (["main", "coder@local"], {"coder", "main"}),
+    ],
+)
+def test_agents_are_picked_by_name_glob_project_or_all(
+    shell: Shell, pretend: Pretend, words: list[str], aborted: set[str]
+) -> None:
+    pretend.add_session("agent:main:main", active=True)
+    shell.known = [
+        Known(Target("local", "coder"), frozenset({"web"})),
+        Known(Target("local", "main"), frozenset({"api", "docs"})),
+    ]
+
+    code, _ = shell("abort", "--yes", *words)
+
+    assert code == 0
+    assert {key.split(":")[1] for key in pretend.aborted} == aborted
+
+
+@pytest.mark.parametrize("words", [["codr"], ["x*"], ["--project", "nothing"]])
+def test_a_name_that_nobody_has_is_a_mistake(shell: Shell, pretend: Pretend, words: list[str]) -> None:
+    with pytest.raises(UsageError, match="no agent"):
+        shell("abort", "--yes", *words)
+
+    assert pretend.aborted == []
+
+
+def test_naming_nobody_is_a_mistake(shell: Shell) -> None:
+    with pytest.raises(UsageError, match="whom"):
+        shell("pause", "--yes")
+    with pytest.raises(UsageError, match="one of them"):
+        shell("resume", "coder", "--yes", "--force", "--keep")
+
+
+@pytest.mark.parametrize(("answer", "model"), [("o", "mock/normal"), ("n", "mock/cheap")])
+def test_a_conflict_is_asked_about(
+    shell: Shell, pretend: Pretend, monkeypatch: pytest.MonkeyPatch, answer: str, model: str
+) -> None:
+    shell("pause", "coder", "--yes")
+    entry = pretend.entry("coder")
+    assert entry is not None
+    entry["model"] = "mock/cheap"
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+
+    code, said = shell("resume", "coder")
+
+    assert code == 0
+    assert "was mock/normal before the hold and is mock/cheap now" in said
+    now = pretend.entry("coder")
+    assert now is not None
+    assert (now["model"]["primary"] if isinstance(now["model"], dict) else now["model"]) == model
+
+
+def test_a_damaged_hold_shows_and_counts(shell: Shell, tmp_path: Path) -> None:
+    shell("pause", "coder", "--yes")
+    HoldStore(tmp_path / "holds").path(Target("local", "coder")).write_text("{")
+
+    code, said = shell("holds")
+
+    assert code == 1
+    assert said.startswith("coder: failed since ? by ?")
+
+
+def test_hostile_names_reach_no_terminal(shell: Shell, pretend: Pretend) -> None:
+    pretend.sessions.clear()
+    pretend.add_session("agent:coder:\x1b[2J\u202eevil", active=True)
+
+    _, said = shell("abort", "coder", "--yes", "--json")
+    _, text = shell("pause", "coder", "--yes")
+
+    assert "\x1b" not in said + text
+    assert "\u202e" not in said + text
+
+
+def test_there_are_four_verbs() -> None:
+    assert VERBS == ("pause", "resume", "abort", "holds")
