@@ -4,7 +4,7 @@ Beside the same gateway's home (`companion`) it tells what the home tells a mome
 the very identity of their rows. Alone it tells all that a gateway can know.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from clawtop.formats.gateway_messages import identity_of, read_message, run_of
@@ -45,6 +45,15 @@ class GatewayEvents:
         self.skipped: dict[str, int] = {}
         self.unknown = False
         self._companion = companion
+        self._readers: Mapping[str, Callable[[Table, int], list[Event]]] = {
+            "agent": self._running,
+            "chat": self.runs.hushed,
+            "session.tool": self._used_tool,
+            "session.message": self._message,
+            "sessions.changed": self._changed,
+            "session.operation": self._operation,
+            "cron": self._scheduled,
+        }
         self._introduced: set[str] = set()
         self._asked: set[tuple[str, str | None]] = set()
 
@@ -70,20 +79,8 @@ class GatewayEvents:
 
     def read(self, name: str, payload: Table, now: int) -> list[Event]:
         """The events of one pushed event."""
-        match name:
-            case "agent":
-                return self._running(payload, now)
-            case "session.tool":
-                return [*self._running(payload, now), *self._tool_error(payload, now)]
-            case "session.message":
-                return [*self._told_row(payload, now), *self._message(payload, now)]
-            case "sessions.changed":
-                return [*self._told_row(payload, now), *self._changed(payload, now)]
-            case "session.operation":
-                return self._operation(payload, now)
-            case "cron":
-                self.roster.learn_jobs([payload.get("job")])
-        return []
+        reader = self._readers.get(name)
+        return reader(payload, now) if reader is not None else []
 
     def history(self, session_key: str, pages: Sequence[Table], now: int) -> list[Event]:
         """The events of a session's answers of chat.history, the page with the latest messages first."""
@@ -172,11 +169,12 @@ class GatewayEvents:
             self.unknown = True
 
     def _message(self, payload: Table, now: int) -> list[Event]:
+        told = self._told_row(payload, now)
         self._meet(payload)
         who = self.roster.who(payload)
         if who is None or who[1] is None:
-            return []
-        return self._entry(who[0], who[1], payload, now)
+            return told
+        return [*told, *self._entry(who[0], who[1], payload, now)]
 
     def _entry(self, agent: str, session: str, payload: Table, now: int) -> list[Event]:
         read = read_message(payload, now)
@@ -218,6 +216,13 @@ class GatewayEvents:
         key = self.roster.key(agent, origin, run_of(payload))
         return [ToolError(key, began or now, f"{origin}/{call}", text(payload.get("toolName"), 80) or "?")]
 
+    def _used_tool(self, payload: Table, now: int) -> list[Event]:
+        return [*self._running(payload, now), *self._tool_error(payload, now)]
+
+    def _scheduled(self, payload: Table, _: int) -> list[Event]:
+        self.roster.learn_jobs([payload.get("job")])
+        return []
+
     def _tool_error(self, payload: Table, now: int) -> list[Event]:
         who, data = self.roster.who(payload), payload.get("data")
         if self._companion or who is None or who[1] is None or not isinstance(data, dict):
@@ -230,12 +235,13 @@ class GatewayEvents:
         return [ToolError(key, at, f"{who[1]}/{call}", text(data.get("name"), 80) or "?")]
 
     def _changed(self, payload: Table, now: int) -> list[Event]:
-        """A session was begun anew; beside a home its row tells that."""
+        told = self._told_row(payload, now)
         who = self.roster.who(payload)
+        # a session that is begun anew; beside a home its row tells that
         if self._companion or payload.get("reason") != "reset" or who is None or who[1] is None:
-            return []
+            return told
         at = moment(payload.get("ts")) or now
-        return [Compaction(self.roster.key(*who), at, f"reset {who[1]}", reset=True)]
+        return [*told, Compaction(self.roster.key(*who), at, f"reset {who[1]}", reset=True)]
 
     def _operation(self, payload: Table, now: int) -> list[Event]:
         who, number = self.roster.who(payload), text(payload.get("operationId"))

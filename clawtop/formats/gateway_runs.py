@@ -99,6 +99,13 @@ class GatewayRuns:
                 return self._tool(run, data, at)
         return []
 
+    def hushed(self, payload: Table, now: int) -> list[Event]:
+        """What the end of a chat says: on 2026.2 an aborted run has no other end."""
+        run = self.find(payload)
+        if run is None or not run.going or run.native or payload.get("state") not in ("aborted", "final"):
+            return []
+        return list(self._end(run, {"aborted": payload["state"] == "aborted"}, now))
+
     def learn_row(self, row: Table, who: Who, now: int) -> list[Event]:
         """What a session's row says of its runs: whether any is active, and how the last one ended."""
         agent, session = who

@@ -17,7 +17,8 @@ GAP = "clawtop.gap"
 _LONGEST_WORDS = 300
 _WRONG_TOKEN = ("AUTH_TOKEN", "AUTH_PASSWORD", "AUTH_UNAUTHORIZED", "AUTH_REQUIRED", "AUTH_FAILED")
 _PAIRING = ("PAIRING_", "NOT_PAIRED", "DEVICE_", "AUTH_DEVICE")
-_DROPPABLE = frozenset({"tick", "health", "presence", "heartbeat", "node.hostStats", "chat"})
+_DROPPABLE = ("tick", "health", "presence", "heartbeat", "node.hostStats")
+_GROWING = ("assistant", "thinking", "command_output")
 
 
 class GatewayEvent(NamedTuple):
@@ -30,9 +31,11 @@ class GatewayEvent(NamedTuple):
     @property
     def droppable(self) -> bool:
         """Whether a reader that is too slow misses nothing of weight without it: ticks, health, text as it grows."""
-        return self.event in _DROPPABLE or (
-            self.event == "agent" and self.payload.get("stream") in ("assistant", "thinking", "command_output")
-        )
+        if self.event == "agent":
+            return self.payload.get("stream") in _GROWING
+        if self.event == "chat":
+            return self.payload.get("state") in ("delta", "status")
+        return self.event in _DROPPABLE
 
 
 class Reply(NamedTuple):

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,10 +15,23 @@ from clawtop.gateway.protocol import GAP, words
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Blind, Event
 from clawtop.model.keys import Key
-from clawtop.model.snapshot import Health, SourceStatus
+from clawtop.model.snapshot import Counters, Health, SourceStatus
 from clawtop.sources import Outlet
 
 SCOPES = ("operator.read",)
+_OF_CALLS = frozenset(field.name for field in fields(Counters)) | {
+    "sessions",
+    "runs",
+    "tokens",
+    "tokens_per_min",
+    "calls_per_min",
+    "cost",
+    "usd_per_hour",
+    "cache_read",
+    "context_pct",
+    "latency_p50",
+    "latency_p95",
+}
 _ROWS = 200
 _MESSAGES = 1000
 _AUDITED = 500
@@ -90,7 +104,7 @@ class GatewaySource:
 
     async def _speak(self, gateway: Gateway, outlet: Outlet, *, follow: bool) -> None:
         outlet.report(self._status(gateway, Health.READING))
-        if follow and "sessions.subscribe" in gateway.hello.methods:
+        if follow and _tells_calls(gateway):
             # before the roster is asked for: what happens meanwhile waits in the backlog
             await gateway.call("sessions.subscribe", {}, timeout=_CALL_SECONDS)
         await self._catch_up(gateway, outlet, Health.READING)
@@ -101,7 +115,7 @@ class GatewaySource:
     async def _catch_up(self, gateway: Gateway, outlet: Outlet, health: Health) -> None:
         """Read the roster, and alone also the audit ledger and what is new in the histories."""
         rows = await self._roster(gateway, outlet)
-        if self._companion:
+        if self._companion or not _tells_calls(gateway):
             return
         await self._read_ledger(gateway, outlet)
         for row in rows:
@@ -127,13 +141,17 @@ class GatewaySource:
         return sorted(rows, key=lambda row: _int(row.get("updatedAt")), reverse=True)
 
     def _blinds(self, gateway: Gateway) -> list[Event]:
-        """What this gateway cannot tell of its agents."""
-        if self._companion or "audit.activity.list" in gateway.hello.methods:
+        """What this gateway cannot tell of its agents, for those of whom it was not said before."""
+        unseen = frozenset[str]()
+        if not _tells_calls(gateway):
+            unseen = _OF_CALLS
+        elif "audit.activity.list" not in gateway.hello.methods:
+            unseen = frozenset({"unmetered_runs"})
+        if self._companion or not unseen:
             return []
         new = self._told.roster.agents.keys() - self._blind
         self._blind |= new
-        fields = frozenset({"unmetered_runs"})
-        return [Blind(Key(self._host, agent), fields) for agent in sorted(new)]
+        return [Blind(Key(self._host, agent), unseen) for agent in sorted(new)]
 
     async def _read_history(self, gateway: Gateway, outlet: Outlet, row: Mapping[str, Any]) -> None:
         """The messages of a session as far as they may be new."""
@@ -228,11 +246,11 @@ class GatewaySource:
     def _status(self, gateway: Gateway, health: Health) -> SourceStatus:
         hello = gateway.hello
         since = datetime.fromtimestamp(self._connected / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        known = (
-            "live"
-            if self._companion
-            else f"all since {since}; of what was before, only what the gateway's chat.history still has"
-        )
+        known = f"all since {since}; of what was before, only what the gateway's chat.history still has"
+        if self._companion:
+            known = "live"
+        elif not _tells_calls(gateway):
+            known = "only who runs: its calls stand in its home's files, read those with openclaw:DIR on its machine"
         lost = self._lost_events + gateway.backlog.missed
         return SourceStatus(
             uri=self._uri,
@@ -247,6 +265,11 @@ class GatewaySource:
             entries=self._entries,
             skipped=dict(self._skipped + gateway.frames.unreadable + Counter(self._told.skipped)),
         )
+
+
+def _tells_calls(gateway: Gateway) -> bool:
+    """Whether it tells of messages with their usage: 2026.2 has no subscription, and no usage in chat.history."""
+    return "sessions.subscribe" in gateway.hello.methods
 
 
 async def _ask(gateway: Gateway, method: str, params: Mapping[str, object]) -> dict[str, Any] | None:

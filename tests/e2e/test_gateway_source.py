@@ -89,10 +89,11 @@ def figures(engine: Engine) -> Figures:
 
 
 def recounted(lab: Lab, like: Figures) -> Figures:
-    """The same of the home's own databases and files."""
+    """The same of the home's own databases and files, where an agent that did nothing may have no folder yet."""
+    counted = recount(lab.state_dir)
+    nothing = dict.fromkeys(COUNTED, 0) | {"total": 0, "cost_micro": 0}
     return {
-        agent: {name: counted[name] for name in like.get(agent, {})}
-        for agent, counted in recount(lab.state_dir).items()
+        agent: {name: counted.get(agent, nothing)[name] for name in like.get(agent, {})} for agent in like | counted
     }
 
 
@@ -121,11 +122,16 @@ def refused(lab: Lab) -> int:
     return sum(request["model"] == "err429" for request in lab.requests())
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_retries_and_the_fallback_are_seen_while_they_go_on(version: str) -> None:
-    seen: list[Seen] = []
-    lags: list[float] = []
-    with Lab(version, researcher="mock-err429/err429") as lab, watching(alone(lab)) as engine:
+@pytest.fixture(scope="module", params=VERSIONS)
+def refusing(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A gateway whose researcher meets nothing but 429s, which it waits for before it falls back."""
+    with Lab(str(request.param), researcher="mock-err429/err429") as lab:
+        yield lab
+
+
+def test_retries_and_the_fallback_are_seen_while_they_go_on(refusing: Lab) -> None:
+    lab, seen, lags = refusing, list[Seen](), list[float]()
+    with watching(alone(lab)) as engine:
         run = lab.turn("researcher", "research this")
         known, since = 0, time.monotonic()
         until = time.monotonic() + 400
@@ -148,12 +154,12 @@ def test_retries_and_the_fallback_are_seen_while_they_go_on(version: str) -> Non
     # each refusal was shown before the next one came, not at the end of the run
     assert {each.errors for each in seen} >= set(range(attempts))
     assert max(each.refused - each.errors for each in seen) <= 1
-    if version == VERSIONS[0]:
+    if lab.version == VERSIONS[0]:
         assert attempts == 10
         assert {each.detail.split(" in ")[0] for each in seen if each.detail} >= {
             f"retry {n} of 9" for n in range(1, 10)
         }
-    print(f"\n{version}: {attempts} refusals, each shown after a median of {statistics.median(lags):.2f} s")
+    print(f"\n{lab.version}: {attempts} refusals, each shown after a median of {statistics.median(lags):.2f} s")
 
 
 def work(lab: Lab) -> None:
@@ -187,7 +193,9 @@ def test_alone_and_beside_its_home_it_counts_what_a_recount_counts(lab: Lab) -> 
 
 def test_a_gateway_that_was_killed_is_found_again_and_nothing_is_missed(lab: Lab) -> None:
     with watching(alone(lab)) as far, watching(beside(lab)) as near:
-        before = row(near, "main").counters.calls
+        # what was before a reset, a gateway does not tell any more
+        unseen = row(near, "main").counters.calls - row(far, "main").counters.calls
+        before = row(far, "main").counters.calls
         lab.kill9()
         eventually(lambda: far.snapshot.sources[0].health is Health.DOWN, "the gateway to be down")
         down = far.snapshot.sources[0]
@@ -198,15 +206,18 @@ def test_a_gateway_that_was_killed_is_found_again_and_nothing_is_missed(lab: Lab
         lab.rest()
         eventually(lambda: far.snapshot.sources[0].health is Health.OK, "the gateway to be up", 60)
         agree(lab, near)
-        eventually(lambda: row(far, "main").counters.calls == row(near, "main").counters.calls, "the gap to be filled")
-        assert row(far, "main").counters.calls > before
+        told = row(near, "main").counters.calls - unseen
+        assert told > before
+        eventually(lambda: row(far, "main").counters.calls == told, "the gap to be filled")
 
 
 def test_an_event_follows_its_row(lab: Lab) -> None:
     """The time from a row's commit to its event, both on this machine's clock."""
+    if lab.version != VERSIONS[0]:
+        pytest.skip("2026.6 does not say when it wrote a message")
 
     async def measure() -> list[float]:
-        lags = []
+        lags: list[float] = []
         async with connect(address_of(lab), scopes=SCOPES) as gateway:
             await gateway.call("sessions.subscribe", {})
             turns = [lab.turn("main", "DOTOOLS", f"agent:main:lag{number}") for number in range(3)]
@@ -214,14 +225,11 @@ def test_an_event_follows_its_row(lab: Lab) -> None:
                 async for event in gateway.events():
                     message = event.payload.get("message") or {}
                     if event.event == "session.message" and message.get("role") == "assistant":
-                        lags.append(
-                            time.time() * 1000 - message["__openclaw"].get("recordTimestampMs", message["timestamp"])
-                        )
+                        lags.append(time.time() * 1000 - message["__openclaw"]["recordTimestampMs"])
                     if len(lags) == 4 * len(turns):
-                        return lags
+                        break
         return lags
 
     lags = sorted(asyncio.run(measure()))
     print(f"\n{lab.version}: {len(lags)} events, median {statistics.median(lags):.0f} ms, last {lags[-1]:.0f} ms")
-    if lab.version == VERSIONS[0]:
-        assert statistics.median(lags) < SLOWEST_EVENT
+    assert statistics.median(lags) < SLOWEST_EVENT

@@ -119,16 +119,29 @@ def test_every_run_that_ended_is_shown_as_ended(capture: str) -> None:
     going: set[str] = set()
     gateway = GatewayEvents("box", companion=False)
     for frame in frames(capture):
-        data = frame.payload.get("data") or {}
-        if frame.payload.get("stream") == "lifecycle" and data.get("phase") == "start":
+        phase = (frame.payload.get("data") or {}).get("phase") if frame.payload.get("stream") == "lifecycle" else None
+        if phase == "start":
             going.add(frame.payload["runId"])
-        elif frame.payload.get("stream") == "lifecycle" and data.get("phase") in ("end", "error"):
+        elif phase in ("end", "error") or frame.payload.get("state") in ("aborted", "final"):
             going.discard(frame.payload["runId"])
         for event in of(SessionState, gateway.read(*frame)):
             name = (event.key.agent, event.key.session)
             if name not in last or last[name].at <= event.at:
                 last[name] = event
     assert sum(state.state is State.RUNNING for state in last.values()) == len(going)
+
+
+def test_a_gateway_of_2026_2_tells_who_runs_and_no_calls() -> None:
+    gateway = GatewayEvents("box", companion=False)
+    seen: dict[str, list[State]] = {}
+    for frame in frames("2026.2.26-day"):
+        for event in gateway.read(*frame):
+            assert isinstance(event, SessionState)
+            seen.setdefault(event.key.agent, []).append(event.state)
+    # four refusals with a wait after each, then the fallback
+    assert seen["researcher"] == [State.RUNNING, State.ERROR] * 4 + [State.RUNNING, State.IDLE]
+    # a turn, and a chat that was aborted: its only end is the chat's
+    assert seen["main"] == [State.RUNNING, State.IDLE] * 2
 
 
 def test_a_call_has_the_identity_of_its_row() -> None:

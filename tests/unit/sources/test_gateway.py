@@ -175,15 +175,32 @@ async def test_beside_a_home_it_asks_for_no_history_and_tells_no_prices() -> Non
     assert outlet.status.detail == "OpenClaw 2026.9.6, protocol 4, live"
 
 
-async def test_what_an_old_gateway_cannot_tell_is_said() -> None:
+async def test_what_a_gateway_of_2026_6_cannot_tell_is_said() -> None:
     story = Story()
     handlers = story.handlers()
     del handlers["audit.activity.list"], handlers["config.get"]
     handlers["cron.list"] = lambda _: (_ for _ in ()).throw(Refusal("INVALID_REQUEST", "missing scope"))
-    async with FakeGateway(handlers, protocol=3, version="2026.2.26") as fake:
+    async with FakeGateway(handlers, version="2026.6.35") as fake:
         outlet = await once(source(fake))
     assert of(Blind, outlet) == [Blind(Key("box", "main"), frozenset({"unmetered_runs"}))]
     assert len(of(Call, outlet)) == 1
+
+
+async def test_what_a_gateway_of_2026_2_cannot_tell_is_said() -> None:
+    fake = FakeGateway(Story().handlers(), protocol=3, version="dev")
+    del fake.handlers["sessions.subscribe"]
+    async with fake, followed(source(fake)) as outlet:
+        assert not fake.asked("chat.history")
+        assert not fake.asked("sessions.subscribe")
+        (blind,) = of(Blind, outlet)
+        assert blind.fields >= {"calls", "errors", "retries", "cost", "sessions", "runs"}
+        assert outlet.status is not None
+        assert outlet.status.detail.startswith("OpenClaw dev, protocol 3, only who runs")
+        bare = {"runId": "r-1", "stream": "lifecycle", "sessionKey": KEY, "data": {"phase": "start"}}
+        await fake.push("agent", bare)
+        await outlet.until(lambda so_far: of(SessionState, so_far)[-1].state is State.RUNNING)
+        await fake.push("chat", {"runId": "r-1", "sessionKey": KEY, "state": "aborted"})
+        await outlet.until(lambda so_far: of(SessionState, so_far)[-1].state is State.IDLE)
 
 
 async def test_it_is_told_what_happens_from_then_on() -> None:
