@@ -29,7 +29,10 @@ _MOST_REMEMBERED = 20_000
 
 @dataclass(slots=True)
 class Run:
-    """One run: what it does now, and its attempts. `native` runs tell of each attempt themselves."""
+    """One run: what it does now, and its attempts. `native` runs tell of each attempt themselves.
+
+    An empty `id` stands for whatever ran in that session.
+    """
 
     id: str
     agent: str
@@ -59,8 +62,8 @@ class GatewayRuns:
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._told: OrderedDict[str, None] = OrderedDict()
         self._queued: set[Who] = set()
-        self._doubtful: set[Who] = set()
         self._ended: OrderedDict[Who, int] = OrderedDict()
+        self._latest: OrderedDict[Who, int] = OrderedDict()
 
     def of_session(self, agent: str, session: str | None) -> list[Run]:
         """The runs of a session that go on."""
@@ -72,11 +75,7 @@ class GatewayRuns:
 
     def going(self, now: int) -> list[Event]:
         """The state of each run that goes on, as it was last told."""
-        return [
-            SessionState(self._key(run), now, State.RUNNING, run.detail, run.tool)
-            for run in self._runs.values()
-            if run.going
-        ]
+        return [self._tell(run, now, State.RUNNING, run.detail, run.tool) for run in self._runs.values() if run.going]
 
     def knows(self, run: str | None) -> bool:
         """Whether this run told of all its failed attempts itself, up to its end or up to now."""
@@ -121,8 +120,7 @@ class GatewayRuns:
         if going or who in self._queued:
             return []
         self._queued.add(who)
-        self._doubtful.discard(who)
-        return [SessionState(self._roster.key(agent, session), at, State.RUNNING)]
+        return [self._tell(Run("", *who), at, State.RUNNING)]
 
     def _rest(self, row: Table, who: Who, going: list[Run], at: int) -> list[Event]:
         """Nothing of the session runs: its last run ended, whether or not that was seen."""
@@ -133,21 +131,16 @@ class GatewayRuns:
         error = text(row.get("lastRunError"), 500)
         failed = row.get("status") in ("failed", "timeout") and not (error and f"{HELD}/" in error)
         ended = moment(row.get("endedAt")) or moment(row.get("updatedAt")) or at
-        # what was said to run, or to be unknown, was said of a later moment than its end
-        if going or who in self._queued or who in self._doubtful:
-            ended = at
         self._queued.discard(who)
-        self._doubtful.discard(who)
         state = State.ERROR if failed else State.IDLE
-        return [*events, SessionState(self._roster.key(*who), ended, state, error if failed else None)]
+        return [*events, self._tell(Run("", *who), ended, state, error if failed else None)]
 
     def lost(self, now: int) -> list[Event]:
         """The connection is gone: what the running sessions do is not known any more."""
         going = {(run.agent, run.session) for run in self._runs.values() if run.going} | self._queued
         self._runs.clear()
         self._queued.clear()
-        self._doubtful |= going
-        return [SessionState(self._roster.key(*who), now, State.UNKNOWN) for who in going]
+        return [self._tell(Run("", *who), now, State.UNKNOWN) for who in going]
 
     def _run(self, name: str, payload: Table) -> Run | None:
         run = self._runs.get(name)
@@ -181,7 +174,6 @@ class GatewayRuns:
         """It runs, or goes on after a wait."""
         run.going = True
         self._queued.discard((run.agent, run.session))
-        self._doubtful.discard((run.agent, run.session))
         waited = run.detail is not None and run.detail.startswith(_WAITING)
         return self._say(run, "" if waited else run.detail, at)
 
@@ -237,7 +229,7 @@ class GatewayRuns:
         failed = error is not None and f"{HELD}/" not in error
         # an empty detail takes back the wait or the step that was shown
         detail = error if failed else ("" if said else None)
-        yield SessionState(self._key(run), at, State.ERROR if failed else State.IDLE, detail)
+        yield self._tell(run, at, State.ERROR if failed else State.IDLE, detail)
 
     def _tool(self, run: Run, data: Table, at: int) -> list[Event]:
         call, name = text(data.get("toolCallId")), text(data.get("name"), 80)
@@ -254,10 +246,19 @@ class GatewayRuns:
         run.detail = detail or None
         if run.over:
             return []
-        return [SessionState(self._key(run), at, State.RUNNING, detail, run.tool)]
+        return [self._tell(run, at, State.RUNNING, detail, run.tool)]
+
+    def _tell(
+        self, run: Run, at: int, state: State, detail: str | None = None, tool: str | None = None
+    ) -> SessionState:
+        """A state that counts from `at` on, and never before what was told last: events may be older than answers."""
+        who = (run.agent, run.session)
+        at = max(at, self._latest.get(who, 0))
+        _remember(self._latest, who, at)
+        return SessionState(self._key(run), at, state, detail, tool)
 
     def _key(self, run: Run) -> Key:
-        return self._roster.key(run.agent, run.session, run.id)
+        return self._roster.key(run.agent, run.session, run.id or None)
 
 
 def _remember(known: OrderedDict[_K, _V], key: _K, value: _V) -> None:

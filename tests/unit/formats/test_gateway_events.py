@@ -419,7 +419,7 @@ def test_a_row_says_what_was_not_seen() -> None:
     over = {**row, "hasActiveRun": False, "status": "failed", "endedAt": NOW + 20, "snapshotAt": NOW + 30}
     ended = gateway.read("sessions.changed", {"session": over, "lastRunError": "401 no"}, NOW + 31)
     assert states(ended) == [(State.ERROR, "401 no")]
-    assert of(SessionState, ended)[0].at == NOW + 30
+    assert of(SessionState, ended)[0].at == NOW + 20
 
 
 def test_a_row_from_before_the_end_of_a_run_does_not_revive_it() -> None:
@@ -436,7 +436,7 @@ def test_what_ran_when_the_connection_was_lost_is_unknown_until_told_again() -> 
     assert (lost.state, lost.at, lost.key.session) == (State.UNKNOWN, NOW + 10, SESSION)
     row = {"key": KEY, "sessionId": SESSION, "agentId": "main", "hasActiveRun": False, "endedAt": NOW + 5}
     (again,) = of(SessionState, gateway.learn_sessions([{**row, "snapshotAt": NOW + 90}], NOW + 90))
-    assert (again.state, again.at) == (State.IDLE, NOW + 90)
+    assert (again.state, again.at) == (State.IDLE, NOW + 10)
 
 
 def test_a_session_with_another_run_still_runs() -> None:
@@ -444,6 +444,14 @@ def test_a_session_with_another_run_still_runs() -> None:
     events = fold(gateway, lifecycle("start", NOW), lifecycle("start", NOW + 1, run="r-2"), lifecycle("end", NOW + 2))
     assert states(events)[-1][0] is State.RUNNING
     assert [event.key.run for event in of(SessionState, gateway.going(NOW + 3))] == ["r-2"]
+
+
+def test_an_end_that_was_told_late_still_ends_what_was_said_to_run() -> None:
+    gateway = told()
+    fold(gateway, lifecycle("start", NOW))
+    gateway.going(NOW + 500)
+    (ended,) = of(SessionState, fold(gateway, lifecycle("end", NOW + 480)))
+    assert (ended.state, ended.at) == (State.IDLE, NOW + 500)
 
 
 def test_somebody_unheard_of_asks_for_the_roster_once() -> None:
