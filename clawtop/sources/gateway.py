@@ -103,6 +103,10 @@ class GatewaySource:
             raise SourceError(f"{error}{self._goodbye}") from error
 
     async def _speak(self, gateway: Gateway, outlet: Outlet, *, follow: bool) -> None:
+        if self._companion and not follow:
+            # the home has said all there is; that the gateway can be spoken to is what a single look adds
+            outlet.report(self._status(gateway, Health.OK))
+            return
         outlet.report(self._status(gateway, Health.READING))
         if follow and _tells_calls(gateway):
             # before the roster is asked for: what happens meanwhile waits in the backlog

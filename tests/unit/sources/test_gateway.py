@@ -166,13 +166,21 @@ async def test_alone_it_tells_all_that_the_gateway_still_has() -> None:
 
 
 async def test_beside_a_home_it_asks_for_no_history_and_tells_no_prices() -> None:
-    async with FakeGateway(Story().handlers()) as fake:
-        outlet = await once(source(fake, companion=True))
+    async with FakeGateway(Story().handlers()) as fake, followed(source(fake, companion=True)) as outlet:
         assert not fake.asked("chat.history")
         assert not fake.asked("audit.activity.list")
-    assert {type(event) for event in outlet.events} == {SessionState}
+        assert {type(event) for event in outlet.events} == {SessionState}
+        assert outlet.status is not None
+        assert outlet.status.detail == "OpenClaw 2026.9.6, protocol 4, live"
+
+
+async def test_beside_a_home_a_single_look_says_only_that_the_gateway_can_be_spoken_to() -> None:
+    async with FakeGateway(Story().handlers()) as fake:
+        outlet = await once(source(fake, companion=True))
+        assert [method for method, _ in fake.calls] == ["connect"]
+    assert outlet.events == []
     assert outlet.status is not None
-    assert outlet.status.detail == "OpenClaw 2026.9.6, protocol 4, live"
+    assert (outlet.status.health, outlet.status.detail) == (Health.OK, "OpenClaw 2026.9.6, protocol 4, live")
 
 
 async def test_what_a_gateway_of_2026_6_cannot_tell_is_said() -> None:
