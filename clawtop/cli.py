@@ -343,8 +343,11 @@ def _health(asked: _Asked, snapshot: "Snapshot") -> int:
 
 def _doctor(asked: _Asked) -> int:
     from clawtop import doctor  # noqa: PLC0415
+    from clawtop.engine import Engine  # noqa: PLC0415
+    from clawtop.reach import Reach  # noqa: PLC0415
 
-    engine = _engine(asked, follow=False)
+    companions = Reach(asked.sources, os.environ, _token_file(asked.options)).companions()
+    engine = Engine([*asked.sources, *companions], asked.view, follow=False)
     engine.start()
     finished = engine.caught_up(asked.options.timeout)
     snapshot = engine.look(asked.view).result() if not finished else engine.snapshot

@@ -4,6 +4,7 @@ from clawtop import units
 from clawtop.model.snapshot import Health, Snapshot, SourceStatus
 from clawtop.plain import printable
 
+_PROTOCOL = "protocol "
 _MARKS = {Health.OK: "ok", Health.READING: "still reading", Health.DOWN: "DOWN"}
 
 
@@ -41,6 +42,20 @@ def _fleet(snapshot: Snapshot) -> list[str]:
         f"{units.exact_money(total.cost)} ({total.basis.value}) in the window {snapshot.view.window.value}",
         f"calls without a known price: {total.counters.unpriced_calls:,}",
         f"counters some agent's source cannot fill: {blind}",
-        "pausing: not in this version",
+        f"pausing: {_pausing(snapshot)}",
         "",
     ]
+
+
+def _pausing(snapshot: Snapshot) -> str:
+    """Whether agents can be stopped from here."""
+    gateways = [source for source in snapshot.sources if source.uri.startswith("gateway:")]
+    reached = [source.uri for source in gateways if _PROTOCOL in source.detail]
+    if reached:
+        names = ", ".join(printable(uri) for uri in reached)
+        return f"by {names}, reached with operator.read; operator.admin is asked for only while acting"
+    return (
+        "no gateway can be reached"
+        if gateways
+        else "no gateway was found; [[control.hook]] in the config can stop others"
+    )

@@ -138,6 +138,7 @@ def test_doctor_says_what_was_found(home: str, capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert f"{home}: ok" in out
     assert "2 agents, 3 calls" in out
+    assert "pausing: no gateway" in out
     assert main(["doctor"]) == 0
     assert "Nothing was found" in capsys.readouterr().out
 
