@@ -76,13 +76,9 @@ class Operator:
         """All sessions."""
         return [session for page in await self._pages("sessions.list", {}) for session in read_sessions(page)]
 
-    async def activity(self) -> Activity:
-        """What runs now, of all agents."""
-        # not every version has the filter; the others answer with all sessions
-        sessions, tasks, background = await asyncio.gather(
-            self._pages("sessions.list", {"activeOnly": True}), self.tasks(), self.background()
-        )
-        return Activity([session for page in sessions for session in read_sessions(page)], tasks, background)
+    async def active_sessions(self) -> list[Session]:
+        """Sessions that run something, and others where the gateway cannot tell them apart beforehand."""
+        return [it for page in await self._pages("sessions.list", {"activeOnly": True}) for it in read_sessions(page)]
 
     async def tasks(self) -> list[Task]:
         """Tasks that have not ended; none where the gateway keeps no tasks."""

@@ -20,7 +20,7 @@ _AT_ONCE = 8
 _TRIES = 3
 _QUIET_SECONDS = 20.0
 _PASSES = 2
-_HEAD_START_SECONDS = 0.3
+_HEAD_START_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 15.0
 CONFIG_HELD = f"config: model {HELD_MODEL}"
 """The step that says that the config write was answered."""
@@ -206,14 +206,9 @@ class Pausing:
             yield f"its config is not held: {self._config_trouble}"
         elif self._config_hold and not runs_held(agent, survey):
             yield f"the gateway still runs it on {survey.models.get(agent) or 'another model'}"
-        if not self._config_hold:
-            yield from (f"cron job {name}: {why}" for name, why in self._stubborn(agent, survey))
         held = self._config_hold and not self._config_trouble
         yield from (f"cron job {job.name} is on" for job in self._jobs_on(agent, survey) if job.model or not held)
         yield from (f"{session.key} has a model of its own" for session in self._given(agent, survey))
-
-    def _stubborn(self, agent: str, survey: Survey) -> Iterable[tuple[str, str]]:
-        return ((job.name, self._unwilling[job.id]) for job in survey.jobs_of(agent) if job.id in self._unwilling)
 
     def _jobs_on(self, agent: str, survey: Survey) -> list[Job]:
         return [job for job in survey.jobs_of(agent) if job.id not in self._unwilling]

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from clawtop.control.gateway_calls import Operator
 from clawtop.control.gateway_facts import Activity, Session, Task, family
-from clawtop.gateway.errors import GatewayError, Refused, TimedOut
+from clawtop.gateway.errors import ConnectionLost, GatewayError, Refused, TimedOut
 from clawtop.model.commands import Step
 
 _LOOK_SECONDS = 0.04
 _CALM_SECONDS = 0.25
+_BACKGROUND_SECONDS = 0.5
 _MOST_BLIND_LOOKS = 20
-_SETTLING_SECONDS = 0.15  # what was cut off may be shown as active for so long
+_SETTLING_SECONDS = 0.15
 _log = logging.getLogger(__name__)
 _OF_A_SESSION = frozenset({"cli", ""})
 _REASON = "stopped by clawtop"
@@ -32,7 +33,7 @@ class Item:
 
 @dataclass(slots=True)
 class Progress:
-    """How far one agent's runs are stopped. `settled` is when nothing was active first, in ms from the start."""
+    """How far one agent's runs are stopped. `settled` is when nothing was active for the first time, in ms."""
 
     known: frozenset[str]
     steps: dict[Item, Step] = field(default_factory=dict)
@@ -69,27 +70,33 @@ class Stopping:
         self._looked = asyncio.Event()
         self._hurry = asyncio.Event()
         self._blind = 0
+        self._background: Mapping[str, str] = {}
+        self._answered: dict[Item, float] = {}
+        self._again: set[Item] = set()
         listed = list(sessions)
         self.progress = {agent: Progress(family(agent, listed)) for agent in agents}
 
     def strike(self, activity: Activity) -> None:
         """Cut off everything of these agents that this look shows active, and is not being cut off already."""
+        self._background = activity.background
         for agent, progress in self.progress.items():
             progress.known = family(agent, activity.sessions, progress.known)
             progress.active = frozenset(items_of(agent, activity, progress.known, commands=self._commands))
-            if progress.active:
-                # an agent that starts again is not settled any more
-                progress.settled = None
-            elif progress.settled is None:
+            if not progress.active and progress.settled is None:
                 progress.settled = self._now()
             for item in progress.active:
-                self._begin(agent, item)
+                # what was cut off may be shown as active for a moment
+                if time.monotonic() - self._answered.get(item, 0.0) > _SETTLING_SECONDS:
+                    self._begin(agent, item)
 
     def strike_session(self, key: str, agent: str | None) -> None:
-        """Cut off what runs in this session, if it is one of these agents' or of what they have spawned."""
+        """Cut off what begins in this session, if it is one of these agents' or of what they have spawned."""
         for name, progress in self.progress.items():
             if name == agent or key in progress.known:
-                self._begin(name, Item("session", key, f"run in {key}"))
+                item = Item("session", key, f"run in {key}")
+                if item in self._flying:
+                    self._again.add(item)
+                self._begin(name, item)
 
     async def first_answers(self, seconds: float) -> None:
         """Return when everything that is being cut off was answered, or after `seconds`."""
@@ -98,40 +105,27 @@ class Stopping:
 
     async def run(self, every: float = _LOOK_SECONDS) -> None:
         """Look and strike until cancelled, or until the gateway cannot be asked any more (GatewayError)."""
+        behind = asyncio.create_task(self._look_behind(max(every, _BACKGROUND_SECONDS)))
         try:
             while True:
                 await self._look()
                 self._hurry.clear()
                 calm = all(progress.settled is not None for progress in self.progress.values())
+                pause = max(every, _CALM_SECONDS) if calm else every
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(
-                        self._hurry.wait(), _CALM_SECONDS if calm and every < _CALM_SECONDS else every
-                    )
+                    await asyncio.wait_for(self._hurry.wait(), pause)
         finally:
-            self._looked.set()
-            flying = list(self._flying.values())
-            for task in flying:
+            tasks = [behind, *self._flying.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*flying, return_exceptions=True)
-
-    async def _look(self) -> None:
-        try:
-            self.strike(await self._operator.activity())
-        except (Refused, TimedOut) as error:
-            # a gateway that is busy with itself says so now and then; the next look may fare better
-            self._blind += 1
-            if self._blind > _MOST_BLIND_LOOKS:
-                raise
-            _log.info("a look at the gateway failed: %s", error)
-        else:
-            self._blind = 0
-            self._looked.set()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def quiet(self, until: float) -> bool:
         """Whether a look of `run` from now on finds nothing active, before the monotonic time `until`."""
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - time.monotonic()):
                 while True:
+                    self._background = await self._operator.background()
                     self._looked.clear()
                     self._hurry.set()
                     await self._looked.wait()
@@ -139,6 +133,32 @@ class Stopping:
                         return True
         except TimeoutError:
             return False
+
+    async def _look(self) -> None:
+        try:
+            sessions, tasks = await asyncio.gather(self._operator.active_sessions(), self._operator.tasks())
+        except (Refused, TimedOut) as error:
+            # a gateway that is busy with itself says so now and then; the next look may fare better
+            self._blind += 1
+            if self._blind > _MOST_BLIND_LOOKS:
+                raise
+            _log.info("a look at the gateway failed: %s", error)
+            return
+        self._blind = 0
+        self.strike(Activity(sessions, tasks, self._background))
+        self._looked.set()
+
+    async def _look_behind(self, every: float) -> None:
+        """Look for runs in no session, which a gateway takes longer to tell."""
+        while True:
+            try:
+                self._background = await self._operator.background()
+            except (Refused, TimedOut) as error:
+                _log.info("a look at the gateway's audit log failed: %s", error)
+            except ConnectionLost:
+                # the other look says so
+                return
+            await asyncio.sleep(every)
 
     def _begin(self, agent: str, item: Item) -> None:
         if item not in self._flying:
@@ -155,8 +175,12 @@ class Stopping:
             progress.steps[item] = Step(item.label, ran, detail, round((time.monotonic() - began) * 1000))
         if ran and self._cut_off is not None:
             self._cut_off(agent, item)
-        await asyncio.sleep(_SETTLING_SECONDS)
+        self._answered[item] = time.monotonic()
         del self._flying[item]
+        if item in self._again:
+            # it began again while the last one was cut off
+            self._again.discard(item)
+            self._begin(agent, item)
 
     def _calls(self, item: Item) -> Awaitable[bool]:
         match item.kind:

@@ -156,9 +156,7 @@ class Switch:
     def found_again(self, control: GatewayControl, agents: Collection[str]) -> None:
         """A gateway that was gone may have taken up again what was stopped: its agents are paused once more."""
         targets = tuple(Target(control.host, agent) for agent in sorted(agents))
-        job = asyncio.create_task(self._hold_again(control, targets))
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
+        self._remember(asyncio.create_task(self._hold_again(control, targets)))
 
     async def _hold_again(self, control: GatewayControl, targets: Sequence[Target]) -> None:
         asker = Asker(self._person, "the gateway is back", self._now())
@@ -254,12 +252,21 @@ class Switch:
         for control in {*self._watches, *(it for it in groups if it is not None)}:
             agents = [target.agent for target in groups.get(control, [])]
             if not agents:
-                self._watches.pop(control)[1].cancel()
+                self._end(self._watches.pop(control)[1])
                 continue
             if control not in self._watches:
                 watch = Watch(control, self)
                 self._watches[control] = (watch, asyncio.create_task(watch.run()))
             self._watches[control][0].keep(agents)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        self._remember(task)
+
+    def _remember(self, task: asyncio.Task[None]) -> None:
+        """Whatever is under way is waited for when the switch stops."""
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
 
     def _let_go(self, control: GatewayControl, agents: Collection[str]) -> None:
         if control in self._watches:

@@ -192,7 +192,7 @@ class Conflict:
 class Result:
     """What became of a command for one target.
 
-    `settled` is how long it took until none of its runs was active any more, `verified_after` until everything that
+    `settled` is how long it took until none of its runs was active for the first time, `verified_after` until all that
     was asked for was seen to hold; None where it was not. `detail` says in one line what a person should know.
     """
 
