@@ -91,8 +91,12 @@ class Gateway:
     async def close(self) -> None:
         """Hang up; at most a second."""
         self._end(f"the connection to {self.address.url} was closed by clawtop", silent=True)
-        await self._socket.close()
-        self._reader.cancel()
+        try:
+            await self._socket.close()
+        finally:
+            # whoever is cancelled while it says goodbye leaves no socket behind
+            self._socket.transport.abort()
+            self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
 
     async def introduce(self, scopes: Sequence[str]) -> None:

@@ -328,3 +328,18 @@ async def test_closing_while_requests_wait_ends_them() -> None:
             await fake.until(lambda: bool(fake.asked("silent")))
         with pytest.raises(ConnectionLost, match="closed by clawtop"):
             await waiting
+
+
+async def test_who_is_cancelled_while_it_says_goodbye_leaves_no_socket_behind() -> None:
+    async with FakeGateway() as fake:
+        gateway: Gateway
+        async with connect(fake.address) as gateway:
+            # a peer that does not say goodbye in its turn
+            for connection in fake.connections:
+                connection.transport.pause_reading()
+            closing = asyncio.create_task(gateway.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            assert gateway._socket.transport.is_closing()
