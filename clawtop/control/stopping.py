@@ -15,6 +15,7 @@ from clawtop.model.commands import Step
 _LOOK_SECONDS = 0.04
 _CALM_SECONDS = 0.25
 _BACKGROUND_SECONDS = 0.5
+_UNDISTURBED_SECONDS = 0.1
 _MOST_BLIND_LOOKS = 20
 _SETTLING_SECONDS = 0.15
 _log = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ class Stopping:
 
     async def run(self, every: float = _LOOK_SECONDS) -> None:
         """Look and strike until cancelled, or until the gateway cannot be asked any more (GatewayError)."""
+        # looking takes the gateway's time away from what it was told to cut off
+        await self.first_answers(_UNDISTURBED_SECONDS)
         behind = asyncio.create_task(self._look_behind(max(every, _BACKGROUND_SECONDS)))
         try:
             while True:
