@@ -1,4 +1,4 @@
-"""The kill switch on real gateways of both generations, with the model's provider as the witness."""
+"""The kill switch on a real gateway of 2026.9, with the model's provider as the witness."""
 
 import asyncio
 import json
@@ -195,7 +195,7 @@ def poke(lab: Lab, jobs: list[str], seconds: float = HELD_SECONDS) -> list[Run]:
     return begun
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module", params=VERSIONS[:1])
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A gateway of its own, whose main answers at once and whose coder loops."""
     with Lab(str(request.param)) as lab:
@@ -217,16 +217,18 @@ def test_an_agent_paused_from_the_shell_stands_still_whoever_pokes_it(
     begun = poke(lab, jobs)
     requests = lab.requests()[reached:]
 
-    assert [(request["model"], request["asked"]) for request in requests] == []
-    assert ours & sleeping() == set()
-    assert {run.wait() for run in begun} <= {"error", "timeout"}
-    assert shell(lab, tmp_path, "holds")[0] == 0
-
+    held, holds = shell(lab, tmp_path, "holds")
+    awake = ours & sleeping()
     code, resumed = shell(lab, tmp_path, "resume", "main", "--yes")
-    assert code == 0, resumed
-    assert standing(lab) == before
+    after = standing(lab)
     for job in jobs:
         lab.rpc.call("cron.remove", {"id": job})
+
+    assert [(request["model"], request["asked"]) for request in requests] == []
+    assert awake == set()
+    assert held == 0, holds
+    assert code == 0, resumed
+    assert after == before
     lab.rpc.abort("agent:main:slow")
     assert lab.turn("main", "hello again", "agent:main:after").wait() == "ok"
     with capsys.disabled():
@@ -362,8 +364,9 @@ def test_a_gateway_that_is_killed_under_a_hold_comes_back_held(lab: Lab, tmp_pat
         ended = "refused"
     requests = lab.requests()[reached:]
 
-    assert shell(lab, tmp_path, "holds")[0] == 0
+    held, holds = shell(lab, tmp_path, "holds")
     assert shell(lab, tmp_path, "resume", "coder", "--yes")[0] == 0
+    assert held == 0, holds
     assert ended != "ok"
     assert [request["asked"] for request in requests] == []
     assert lab.rpc.call("config.get", {})["parsed"]["agents"] == before
