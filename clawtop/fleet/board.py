@@ -5,7 +5,7 @@ from collections.abc import Collection
 from clawtop.fleet.cells import NEVER, Agent, Cell, Strand
 from clawtop.fleet.series import Series
 from clawtop.fleet.slots import MICRO, Group, Slot, Unit, group_of, priced
-from clawtop.fleet.tally import COST, HISTOGRAMS, SPEND, TOKENS, UNLOGGED, counted, unpacked
+from clawtop.fleet.tally import COST, SPEND, TOKENS, UNLOGGED, counted, histogram, unpacked
 from clawtop.fleet.windows import Axis, Lens
 from clawtop.model.snapshot import View, Window
 
@@ -34,8 +34,9 @@ class Recent:
             values = self._slices[number] = [0, 0]
         values[0] += tally
         if counted(tally, UNLOGGED):
-            counters = unpacked(tally)
-            values[1] += priced(cell, counters) - counters[COST] * MICRO
+            counters = unpacked(abs(tally))
+            unlogged = priced(cell, counters) - counters[COST] * MICRO
+            values[1] += unlogged if tally > 0 else -unlogged
 
     def up_to(self, now: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens and micro-dollars of each slice, oldest first; what lies beyond `now` is in the last."""
@@ -131,7 +132,7 @@ class Board:
         if lens.added(strand.series, at):
             unit.window += tally
             if bins:
-                unit.latencies += HISTOGRAMS[bins[0]]
+                unit.latencies += histogram(bins)
         if at:
             if self._rates.added(strand.series, at):
                 unit.rate += tally

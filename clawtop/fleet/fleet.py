@@ -1,5 +1,6 @@
 """From events to snapshots: everything is counted once, and folds in any order to the same sums."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from clawtop.fleet.tally import (
     UNMETERED,
     call,
     cost_alone,
+    increase,
     latency_bin,
     one,
     unlogged_call,
@@ -35,6 +37,7 @@ from clawtop.model.events import (
     Call,
     Compaction,
     Event,
+    Increase,
     PriceList,
     Resolution,
     Resolved,
@@ -47,6 +50,8 @@ from clawtop.model.keys import Key
 from clawtop.model.snapshot import Incident, Snapshot, SourceStatus, View
 
 _PENDING = 10_000
+_MOST_LATENCIES = 200
+"""How many latencies are kept of one Increase; of more, each stands for several."""
 _NO_LIMITS_PASSED = Limits()
 _COUNTED_AS = {
     Resolution.RETRY: RETRIES,
@@ -78,6 +83,7 @@ class Fleet:
         self._first = 0
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Call: self._call,
+            Increase: self._increase,
             Attempt: self._attempt,
             Resolved: self._resolved,
             ToolCall: self._tool_call,
@@ -182,6 +188,20 @@ class Fleet:
         list_price = None if priced else self._prices.listed(event.provider, event.model, when[0], tokens)
         return call(tokens, 0) + unlogged_call(tokens, list_price)
 
+    def _increase(self, event: Increase) -> None:
+        mark = self._new("increase", event.key, event.id)
+        if mark is None:
+            return
+        strand = self._store.strand(event.key, event.provider, event.model)
+        when = (event.at if 0 < event.at <= _LAST_MS else 0, mark)
+        if event.calls > 0 or any(event.tokens):
+            strand.called = max(strand.called, when[0])
+        strand.latest = max(strand.latest, when)
+        list_price = None
+        if event.cost is None and strand.cell.price is None:
+            list_price = self._prices.listed(event.provider, event.model, when[0], event.tokens)
+        self._count(strand, event.at, increase(event, list_price), _bins(event.latencies))
+
     def _attempt(self, event: Attempt) -> None:
         strand = self._store.strand(event.key, event.provider, event.model)
         at = event.at if 0 < event.at <= _LAST_MS else 0
@@ -271,3 +291,8 @@ class Fleet:
         agent.blind |= event.fields
         if self._board is not None:
             self._board.changed(agent)
+
+
+def _bins(latencies: tuple[tuple[int, int], ...]) -> bytes:
+    share = max(1.0, sum(count for _, count in latencies) / _MOST_LATENCIES)
+    return b"".join(BINS[latency_bin(each)] * math.ceil(count / share) for each, count in latencies if each >= 0)

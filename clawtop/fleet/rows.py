@@ -11,6 +11,7 @@ from clawtop.fleet.tally import (
     CACHE_WRITE,
     CALLS,
     COMPACTIONS,
+    COST,
     ERRORS,
     FAILED_TURNS,
     FALLBACKS,
@@ -66,9 +67,9 @@ class Spend:
         return (self.cost + MICRO // 2) // MICRO
 
 
-def basis_of(calls: int, priced_calls: int, unpriced: int) -> Basis:
-    """Where the money of so many calls comes from; those that have no price stand beside it."""
-    if calls > priced_calls + unpriced:
+def basis_of(counters: Sequence[int], priced_calls: int, unpriced: int) -> Basis:
+    """Where the money of a tally's calls comes from; those that have no price stand beside it."""
+    if counters[COST] or counters[CALLS] > priced_calls + unpriced:
         return Basis.MIXED if priced_calls else Basis.LOGGED
     if priced_calls:
         return Basis.PRICED
@@ -191,7 +192,7 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
         counters=counters_of(counters, spend.unpriced),
         tokens=tokens_of(counters),
         cost=spend.micro_dollars,
-        basis=basis_of(counters[CALLS], spend.priced_calls, spend.unpriced),
+        basis=basis_of(counters, spend.priced_calls, spend.unpriced),
         sessions=len(slot.sessions),
         runs=len(slot.runs) if slot.had_runs else None,
         tokens_per_min=rates[TOKENS] / RATE_MINUTES,

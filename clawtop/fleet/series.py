@@ -10,7 +10,7 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import compress, decompress
 
-from clawtop.fleet.tally import HISTOGRAMS, TOKENS, counted
+from clawtop.fleet.tally import TOKENS, counted, histogram
 
 RESOLUTIONS = (1, 60, 3600, 86400)
 """Seconds that a bucket covers, finest first."""
@@ -57,20 +57,30 @@ class Series:
     def add(self, at: int, tally: int, bins: bytes, now: int) -> None:
         """Count a tally at that moment (Unix ms, 0 for unknown); `now`, in seconds, decides how finely.
 
-        `bins` is the latency bin of its one call, or nothing.
+        `bins` are the latency bins of its calls, or nothing. A tally that takes back goes where that now is.
         """
         self.total += tally
         if bins:
-            self.latencies += HISTOGRAMS[bins[0]]
+            self.latencies += histogram(bins)
         if not at:
             return
         second = at // 1000
+        if tally < 0 and self._take_back(second, tally):
+            return
         age = now - second
         if age <= KEPT[0]:
             self._put(0, second, tally, bins)
         else:
             level = 1 if age <= KEPT[1] else 2 if age <= KEPT[2] else 3
             self._put(level, second // RESOLUTIONS[level], tally, bins)
+
+    def _take_back(self, second: int, tally: int) -> bool:
+        self.open_pages(second, second)
+        for level, resolution in enumerate(RESOLUTIONS):
+            if second // resolution in self.levels[level]:
+                self._put(level, second // resolution, tally, b"")
+                return True
+        return False
 
     def _put(self, level: int, index: int, tally: int, bins: bytes) -> None:
         if level == 1 and index // _MINUTES in self.pages:

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from itertools import accumulate
 
-from clawtop.model.events import Tokens
+from clawtop.model.events import Increase, Tokens
 
 COUNTERS = (
     CALLS,
@@ -52,6 +52,18 @@ _CALL, _UNLOGGED_CALL = struct.Struct("<7Q"), struct.Struct("<7Q")
 """CALLS to COST, and UNLOGGED to LIST_COST."""
 
 
+_INCREASES = {
+    CALLS: "calls",
+    TOOL_CALLS: "tool_calls",
+    TOOL_ERRORS: "tool_errors",
+    ERRORS: "errors",
+    RETRIES: "retries",
+    FALLBACKS: "fallbacks",
+    FAILED_TURNS: "failed_turns",
+    ABORTS: "aborts",
+    COMPACTIONS: "compactions",
+}
+
 SPEND = (1 << (_BITS * (COST + 1))) - 1
 """Covers the counters that mean tokens or money."""
 
@@ -80,13 +92,30 @@ def unlogged_call(tokens: Tokens, list_price: int | None) -> int:
     return int.from_bytes(packed, "little") << (_BITS * UNLOGGED)
 
 
+def increase(event: Increase, list_price: int | None) -> int:
+    """The tally of counters that grew together; where no cost was told, `list_price` is in micro-dollars."""
+    lanes = [0] * len(COUNTERS)
+    lanes[TOKENS], lanes[INPUT : CACHE_WRITE + 1] = event.tokens.total, event.tokens
+    for counter, name in _INCREASES.items():
+        lanes[counter] = getattr(event, name)
+    if event.cost is not None:
+        lanes[COST] = event.cost
+    elif any(event.tokens):
+        sign = -1 if event.tokens.total < 0 else 1
+        lanes[UNLOGGED], lanes[UNLOGGED_INPUT : UNLOGGED_CACHE_WRITE + 1] = sign, event.tokens
+        lanes[LISTED], lanes[LIST_COST] = (0, 0) if list_price is None else (sign, list_price)
+    return sum(min(max(value, -_MOST), _MOST) << (_BITS * counter) for counter, value in enumerate(lanes))
+
+
 def one(counter: int) -> int:
     """A tally that counts 1."""
     return 1 << (_BITS * counter)
 
 
 def counted(tally: int, counter: int) -> int:
-    """One counter of a tally."""
+    """One counter of a tally, or of one that takes back."""
+    if tally < 0:
+        return -counted(-tally, counter)
     return tally >> (_BITS * counter) & _MASK
 
 

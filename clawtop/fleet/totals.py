@@ -80,7 +80,7 @@ class Total:
             counters=counters_of(counters, self._unpriced),
             tokens=tokens_of(counters),
             cost=self._cost,
-            basis=basis_of(counters[CALLS], self._priced_calls, self._unpriced),
+            basis=basis_of(counters, self._priced_calls, self._unpriced),
             sessions=_distinct((slot.sessions for slot in slots), grouping),
             runs=_distinct((slot.runs for slot in slots), grouping) if seen.had_runs else None,
             tokens_per_min=rates[TOKENS] / RATE_MINUTES,

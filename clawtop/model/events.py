@@ -54,6 +54,34 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Increase:
+    """Counters grew by this much, of which no single call is known: what a metric or another counter tells.
+
+    `cost` is micro-dollars, 0 where another Increase tells it, None where nothing does: the tokens then have their
+    list price. `latencies` are (milliseconds, how many). A counter's first value stands at the counter's start.
+    An Increase whose numbers are negative takes back, at the same `at`, what proved to be somebody else's.
+    """
+
+    key: Key
+    at: int
+    id: str
+    provider: str = ""
+    model: str = ""
+    tokens: Tokens = Tokens()
+    cost: int | None = 0
+    calls: int = 0
+    errors: int = 0
+    retries: int = 0
+    fallbacks: int = 0
+    failed_turns: int = 0
+    aborts: int = 0
+    tool_calls: int = 0
+    tool_errors: int = 0
+    compactions: int = 0
+    latencies: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """A run reached the model once, whether it succeeded or not: what makes a run count as one."""
 
@@ -222,6 +250,7 @@ class Blind:
 
 Event = (
     Call
+    | Increase
     | Attempt
     | Resolved
     | ToolCall
