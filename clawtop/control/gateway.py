@@ -30,6 +30,7 @@ _STALE_SECONDS = 120.0
 _ABORT_SECONDS = 15.0
 _LOCK_SECONDS = 10.0
 _LOCK_WAIT_SECONDS = 0.1
+_LOOK_AGAIN_SECONDS = 0.5
 _MOST_CHATS = 50
 
 
@@ -99,14 +100,25 @@ class GatewayControl:
         took = _since(began)
         return [aborted(self._target(agent), stopping.progress[agent], took, quiet=quiet) for agent in agents]
 
-    async def verify(self, agents: Sequence[str]) -> dict[str, tuple[HoldState, str]]:
-        """How the holds on these agents stand, and what a person should know. Only looks, with operator.read."""
+    async def verify(self, agents: Sequence[str], *, patience: float = 0.0) -> dict[str, tuple[HoldState, str]]:
+        """How the holds on these agents stand, and what a person should know. Only looks, with operator.read.
+
+        A run that the hold refuses a model is active until it has failed: `patience` is how many seconds what runs
+        may take to end, where nothing else is wrong.
+        """
+        until = time.monotonic() + patience
         try:
             async with self.operator(READ) as operator:
                 survey = await operator.survey()
+                while self._only_runs_end(agents, survey) and time.monotonic() < until:
+                    await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                    survey = await operator.survey()
         except GatewayError as error:
             return dict.fromkeys(agents, (HoldState.REQUESTED, f"not verified: {error}"))
         return {agent: self._verified(agent, survey) for agent in agents}
+
+    def _only_runs_end(self, agents: Sequence[str], survey: Survey) -> bool:
+        return any(_active(agent, survey) and runs_held(agent, survey) for agent in agents)
 
     @asynccontextmanager
     async def operator(self, scopes: Sequence[str]) -> AsyncIterator[Operator]:
@@ -272,7 +284,7 @@ class GatewayControl:
             return HoldState.FAILED, "its hold file is gone"
         if not survey.aborts:
             return HoldState.UNSUPPORTED, "this gateway (protocol 3) does not say what runs"
-        problems = [item.label for item in items_of(agent, survey.activity, survey.sessions_of(agent))]
+        problems = [f"{label} is active" for label in _active(agent, survey)]
         if record.config is not None and not runs_held(agent, survey):
             problems.append(f"the gateway runs it on {survey.models.get(agent) or 'another model'}")
         off = {job.id for job in record.cron}
@@ -310,6 +322,10 @@ _UNKNOWN = ConfigBefore(
     denied=False,
     known=False,
 )
+
+
+def _active(agent: str, survey: Survey) -> list[str]:
+    return [item.label for item in items_of(agent, survey.activity, survey.sessions_of(agent))]
 
 
 def _since(began: float) -> int:

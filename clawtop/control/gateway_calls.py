@@ -5,6 +5,7 @@ abilities are found without looking at version numbers.
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,13 @@ class Operator:
     def can(self, method: str) -> bool:
         """Whether the gateway has this method."""
         return method in self.gateway.hello.methods
+
+    async def subscribe(self) -> None:
+        """Let the gateway tell what happens, if it can."""
+        if self.can("sessions.subscribe"):
+            with contextlib.suppress(Refused):
+                # without events the looks still find everything, only later
+                await self._call("sessions.subscribe", {})
 
     async def sessions(self) -> list[Session]:
         """All sessions."""

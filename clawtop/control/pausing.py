@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from clawtop.control.config_hold import HELD_MODEL, Roster, UnreadableConfig, hold_patch, is_held, stood_before
+from clawtop.control.endings import Endings
 from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
 from clawtop.control.gateway_facts import Job, Session
 from clawtop.control.holds import OpenHolds
 from clawtop.control.planning import Survey
 from clawtop.control.record import CronBefore, HoldRecord, SessionBefore
 from clawtop.control.stopping import Stopping
+from clawtop.formats.session_keys import read_session_key
 from clawtop.gateway.errors import Refused, TimedOut
 from clawtop.model.commands import HoldState, Step
 
@@ -65,11 +67,16 @@ class Pausing:
         self._config_trouble = "" if survey.roster is not None else survey.trouble
         self._steps: dict[str, list[Step]] = {agent: [] for agent in holds.records}
         self.stopping = Stopping(operator, list(holds.records), survey.activity.sessions)
+        self._endings = Endings(lambda key: any(self._is_of(agent, key) for agent in holds.records))
 
     async def run(self) -> dict[str, Paused]:
         """Stop, hold and verify. Raises GatewayError where the gateway is gone; `all_steps` say how far it came."""
         self.stopping.strike(self._survey.activity)
-        return await beside(self._hold_and_verify(), self.stopping.run())
+        return await beside(self._hold_and_verify(), self._watch())
+
+    async def _watch(self) -> None:
+        await self._operator.subscribe()
+        await beside(self.stopping.run(), self._endings.listen(self._operator.gateway.events()))
 
     async def _hold_and_verify(self) -> dict[str, Paused]:
         # a gateway does one thing at a time, and a config write takes it long: what costs money goes first
@@ -79,12 +86,23 @@ class Pausing:
             *(self._switch_off(agent, self._survey.jobs_of(agent)) for agent in self._holds.records),
             *(self._clear_models(agent, self._survey.candidates(agent)) for agent in self._holds.records),
         )
-        quiet = await self.stopping.quiet(time.monotonic() + _QUIET_SECONDS)
+        until = time.monotonic() + _QUIET_SECONDS
+        quiet = await self.stopping.quiet(until)
+        unfinished, closed = await self._endings.closed(until), time.monotonic()
         problems = await self._verify()
+        late = self._endings.called_since(closed)
+        for agent, found in problems.items():
+            found += [
+                f"the run in {key} was cut off and has not ended" for key in unfinished if self._is_of(agent, key)
+            ]
+            found += [f"a model answered in {key} after that was stopped" for key in late if self._is_of(agent, key)]
         if not quiet:
             for agent, progress in self.stopping.progress.items():
                 problems[agent] += [f"{item.label} is still active" for item in progress.active]
         return {agent: self._paused(agent, problems[agent]) for agent in self._holds.records}
+
+    def _is_of(self, agent: str, key: str) -> bool:
+        return key in self.stopping.progress[agent].known or read_session_key(key).agent == agent
 
     def _paused(self, agent: str, problems: Sequence[str]) -> Paused:
         progress = self.stopping.progress[agent]

@@ -24,6 +24,7 @@ from clawtop.model.commands import Abort, Command, Hold, HoldState, Outcome, Pau
 from clawtop.model.errors import ClawtopError
 
 _GATEWAYS_AT_ONCE = 8
+_ENDING_SECONDS = 20.0
 _KEPT = frozenset({HoldState.PAUSED, HoldState.FAILED, HoldState.REQUESTED})
 
 
@@ -86,9 +87,14 @@ class Switch:
             detail = f"found, held since then by {record.by}; not verified yet"
             self._holds[target] = Hold(target, HoldState.REQUESTED, record.since, record.by, record.reason, detail)
         self._on_change()
+        if not keep:
+            await self.verify(patience=_ENDING_SECONDS)
+            return
         await self.verify()
-        if keep:
-            self._keep_watches()
+        self._keep_watches()
+        if any(hold.state is HoldState.FAILED for hold in self._holds.values()):
+            # what still ran is being cut off by now
+            self._remember(asyncio.create_task(self.verify(patience=_ENDING_SECONDS)))
 
     async def stop(self) -> None:
         """Let go of the gateways. The holds stay."""
@@ -98,10 +104,12 @@ class Switch:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._watches.clear()
 
-    async def verify(self) -> None:
-        """Look whether the holds still hold. Nothing is changed."""
+    async def verify(self, *, patience: float = 0.0) -> None:
+        """Look whether the holds still hold. Nothing is changed. What runs may take `patience` seconds to end."""
         groups = self._by_gateway(self._holds)
-        await asyncio.gather(*(self._verify(control, targets) for control, targets in groups.items() if control))
+        await asyncio.gather(
+            *(self._verify(control, targets, patience) for control, targets in groups.items() if control)
+        )
 
     async def plan(self, targets: Sequence[Target]) -> list[Plan]:
         """What a pause of these targets would do, in their order; one for each."""
@@ -209,12 +217,12 @@ class Switch:
             self._controls[key] = GatewayControl(host, address, self._store, config_hold=self._ways.config_hold)
         return self._controls[key]
 
-    async def _verify(self, control: GatewayControl, targets: Sequence[Target]) -> None:
-        found = await control.verify([target.agent for target in targets])
+    async def _verify(self, control: GatewayControl, targets: Sequence[Target], patience: float) -> None:
+        found = await control.verify([target.agent for target in targets], patience=patience)
         for target in targets:
             state, detail = found[target.agent]
-            hold = self._holds[target]
-            if hold.since:
+            hold = self._holds.get(target)
+            if hold is not None and hold.since:
                 self._holds[target] = replace(hold, state=state, detail=detail)
         self._on_change()
 

@@ -58,7 +58,7 @@ class Watch:
                 async with self._control.operator(ACT) as operator:
                     if not operator.can("sessions.abort"):
                         return
-                    await operator.gateway.call("sessions.subscribe")
+                    await operator.subscribe()
                     if lost:
                         self._listener.found_again(self._control, self.agents)
                     wait, lost = _FIRST_WAIT_SECONDS, False

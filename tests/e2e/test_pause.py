@@ -1,4 +1,4 @@
-"""The kill switch on a real gateway of 2026.9, with the model's provider as the witness."""
+"""The kill switch on real gateways of both generations, with the model's provider as the witness."""
 
 import asyncio
 import json
@@ -195,7 +195,7 @@ def poke(lab: Lab, jobs: list[str], seconds: float = HELD_SECONDS) -> list[Run]:
     return begun
 
 
-@pytest.fixture(scope="module", params=VERSIONS[:1])
+@pytest.fixture(scope="module", params=VERSIONS)
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A gateway of its own, whose main answers at once and whose coder loops."""
     with Lab(str(request.param)) as lab:

@@ -14,6 +14,7 @@ from clawtop.control.switch import ReadOnly, Switch, Ways
 from clawtop.control.watch import begun
 from clawtop.gateway.protocol import GatewayEvent
 from clawtop.model.commands import Abort, Hold, HoldState, Means, Pause, Resume, Target
+from tests.fake_gateway import Params
 from tests.unit.control.pretend import Pretend
 from tests.unit.control.stage import CODER, MAIN, pause, resume, switch_to
 
@@ -69,6 +70,26 @@ async def test_a_hold_that_does_not_hold_any_more_is_said(tmp_path: Path) -> Non
     assert hold.state is HoldState.FAILED
     assert "run in agent:coder:main" in hold.detail
     assert "runs it on mock/cheap" in hold.detail
+
+
+async def test_a_refused_run_may_end_before_a_hold_is_judged(tmp_path: Path) -> None:
+    pretend = working()
+    looks = []
+
+    def tasks(_: Params) -> object:
+        looks.append(1)
+        ending = {"taskId": "t1", "agentId": "coder", "runtime": "cron", "status": "running", "title": "often"}
+        return {"tasks": [ending] if len(looks) == 1 else []}
+
+    async with pretend.gateway() as gateway:
+        first = switch_to(gateway, tmp_path)
+        await pause(first)
+        await first.stop()
+    async with pretend.gateway(tasks_list=tasks) as gateway:
+        later = switch_to(gateway, tmp_path)
+        await later.start(keep=False)
+
+    assert (later.holds()[CODER].state, len(looks)) == (HoldState.PAUSED, 2)
 
 
 async def test_a_hold_of_a_gateway_that_is_gone_is_not_claimed(tmp_path: Path) -> None:
