@@ -1,0 +1,1 @@
+"""What OpenTelemetry senders tell: OTLP bodies -> records -> events. Pure, no I/O, no clock."""
