@@ -185,8 +185,11 @@ class Fleet:
         if event.cost is not None:
             return call(tokens, event.cost)
         priced = strand.cell.price is not None
-        list_price = None if priced else self._prices.listed(event.provider, event.model, when[0], tokens)
+        list_price = None if priced else self._listed(event, when[0])
         return call(tokens, 0) + unlogged_call(tokens, list_price)
+
+    def _listed(self, event: Call | Increase, at: int) -> int | None:
+        return self._prices.listed(event.provider, event.model, at, event.tokens, event.cache_write_1h)
 
     def _increase(self, event: Increase) -> None:
         mark = self._new("increase", event.key, event.id)
@@ -199,7 +202,7 @@ class Fleet:
         strand.latest = max(strand.latest, when)
         list_price = None
         if event.cost is None and strand.cell.price is None:
-            list_price = self._prices.listed(event.provider, event.model, when[0], event.tokens)
+            list_price = self._listed(event, when[0])
         self._count(strand, event.at, increase(event, list_price), _bins(event.latencies))
 
     def _attempt(self, event: Attempt) -> None:

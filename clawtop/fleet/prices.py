@@ -4,7 +4,7 @@ First what the gateway's own config states for the host, then the list price of 
 model, else it is unknown. Nothing here goes to the network: genai-prices brings its data along.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
@@ -12,13 +12,18 @@ from typing import Any, NamedTuple, Protocol
 from clawtop.model.events import Price, Tokens
 
 _MILLION = 1_000_000
+_FASTER = "-fast"
 
 
 class Rates(NamedTuple):
-    """Prices that hold for calls with more than `above` tokens before the model, dearest context first."""
+    """Prices that hold for calls with more than `above` tokens before the model, dearest context first.
+
+    `cache_write_1h` is what a million tokens cost in micro-dollars that the cache keeps for an hour.
+    """
 
     above: int
     price: Price
+    cache_write_1h: int
 
 
 class Catalogue(Protocol):
@@ -52,18 +57,24 @@ class PriceBook:
         """What the host's config says a model costs, None where it says nothing."""
         return self._declared.get((host, provider, model))
 
-    def listed(self, provider: str, model: str, at: int, tokens: Tokens) -> int | None:
-        """The list price of one call in micro-dollars, None where the model is not listed."""
+    def listed(self, provider: str, model: str, at: int, tokens: Tokens, cache_write_1h: int = 0) -> int | None:
+        """The list price of one call in micro-dollars, None where the model is not listed.
+
+        `cache_write_1h` of its cache writes are kept for an hour. Tokens that are taken back have the same price,
+        below zero.
+        """
         key = (provider, model)
         if key not in self._listed:
             self._listed[key] = self._catalogue(provider, model) if model else None
         rates_at = self._listed[key]
         if rates_at is None:
             return None
-        context = tokens.context
-        for above, price in rates_at(at):
+        context = abs(tokens.context)
+        for above, price, longer in rates_at(at):
             if context > above:
-                return (cost_of(price, tokens) + _MILLION // 2) // _MILLION
+                cost = cost_of(price, tokens) + (longer - price.cache_write) * cache_write_1h
+                rounded = (abs(cost) + _MILLION // 2) // _MILLION
+                return rounded if cost >= 0 else -rounded
         return None
 
 
@@ -74,6 +85,8 @@ def _genai_prices(provider: str, model: str) -> Callable[[int], tuple[Rates, ...
         _, found = get_snapshot().find_provider_model(model, None, provider or None, None)
     except LookupError:
         return None
+    if model.endswith(_FASTER) and _FASTER not in found.id:
+        return None  # it was matched by the beginning of its name, and answers faster at another price
     known: dict[int, tuple[Rates, ...]] = {}
 
     def rates_at(at: int) -> tuple[Rates, ...]:
@@ -93,9 +106,14 @@ def _rates(prices: Any) -> tuple[Rates, ...]:
     named[2:] = [prices.input_mtok if each is None else each for each in named[2:]]
     starts = {tier.start for each in named for tier in getattr(each, "tiers", ())}
     return tuple(
-        Rates(above, Price(*(_micro_dollars(each, above) for each in named)))
-        for above in [*sorted(starts, reverse=True), -1]
+        _rates_above(above, named, prices.cache_write_1h_mtok) for above in [*sorted(starts, reverse=True), -1]
     )
+
+
+def _rates_above(above: int, named: Sequence[Any], longer: Any) -> Rates:
+    price = Price(*(_micro_dollars(each, above) for each in named))
+    # who keeps caches for an hour asks twice the price of input for it, as far as it is not said
+    return Rates(above, price, 2 * price.input if longer is None else _micro_dollars(longer, above))
 
 
 def _micro_dollars(price: Any, above: int) -> int:

@@ -38,6 +38,7 @@ class Call:
     It counts as a call where any token bucket is above 0, and as an error where `error` is set.
     `cost` is micro-dollars as the source logged them, None where it logged none.
     `latency` is milliseconds from request to answer; `window` the model's context window in tokens.
+    `cache_write_1h` is how many of `tokens.cache_write` were written to be kept for an hour, which costs more.
     """
 
     key: Key
@@ -51,6 +52,7 @@ class Call:
     window: int | None = None
     stop: str | None = None
     error: str | None = None
+    cache_write_1h: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Increase:
     """Counters grew by this much, of which no single call is known: what a metric or another counter tells.
 
     `cost` is micro-dollars, 0 where another Increase tells it, None where nothing does: the tokens then have their
-    list price. `latencies` are (milliseconds, how many). A counter's first value stands at the counter's start.
+    list price; `unpriced_calls` are those that are known to have none, whose tokens no cost covers. `latencies` are
+    (milliseconds, how many). A counter's first value stands at the counter's start.
     An Increase whose numbers are negative takes back, at the same `at`, what proved to be somebody else's.
     """
 
@@ -78,7 +81,11 @@ class Increase:
     tool_calls: int = 0
     tool_errors: int = 0
     compactions: int = 0
+    resets: int = 0
+    unmetered_runs: int = 0
+    unpriced_calls: int = 0
     latencies: tuple[tuple[int, int], ...] = ()
+    cache_write_1h: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ LISTED = Price(3_000_000, 15_000_000, 300_000, 3_750_000)
 
 def catalogue(provider: str, model: str) -> Callable[[int], tuple[Rates, ...]] | None:
     """A list in which only listed/* is listed."""
-    return (lambda _: (Rates(-1, LISTED),)) if provider == "listed" else None
+    return (lambda _: (Rates(-1, LISTED, 6_000_000),)) if provider == "listed" else None
 
 
 def fleet(*events: Event, limits: Limits | None = None) -> Fleet:

@@ -40,6 +40,44 @@ def test_list_prices_are_those_of_genai_prices(provider: str, model: str, tokens
     assert abs(listed - dollars * Decimal(1_000_000)) <= 1
 
 
+@pytest.mark.parametrize("tokens", [SOME, Tokens(1000, 200, 250_000, 4000)])
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"])
+def test_a_cache_that_lasts_an_hour_has_its_own_price(model: str, tokens: Tokens) -> None:
+    usage = Usage(
+        input_tokens=tokens.context,
+        output_tokens=tokens.output,
+        cache_read_tokens=tokens.cache_read,
+        cache_write_tokens=tokens.cache_write,
+        cache_write_1h_tokens=3000,
+    )
+    dollars = calc_price(usage, model, provider_id="anthropic").total_price
+    listed = PriceBook().listed("anthropic", model, NOW, tokens, cache_write_1h=3000)
+    assert listed is not None
+    assert abs(listed - dollars * Decimal(1_000_000)) <= 1
+    assert listed > (PriceBook().listed("anthropic", model, NOW, tokens) or 0)
+
+
+def test_where_nothing_says_it_an_hour_costs_twice_the_input() -> None:
+    book = PriceBook()
+    model = ("openrouter", "anthropic/claude-sonnet-4.5")
+    once, longer = Tokens(1_000_000), Tokens(cache_write=1_000_000)
+    assert book.listed(*model, NOW, longer, cache_write_1h=1_000_000) == 2 * (book.listed(*model, NOW, once) or 0)
+
+
+@pytest.mark.parametrize("tokens", [SOME, MUCH, Tokens(0, 1)])
+def test_what_is_taken_back_costs_the_same_below_zero(tokens: Tokens) -> None:
+    back = Tokens(*(-each for each in tokens))
+    book, model = PriceBook(), ("anthropic", "claude-sonnet-4-5")
+    assert book.listed(*model, NOW, back, cache_write_1h=-3) == -(book.listed(*model, NOW, tokens, 3) or 0)
+
+
+def test_a_faster_variant_is_not_taken_for_the_model_itself() -> None:
+    book = PriceBook()
+    assert book.listed("anthropic", "claude-opus-4-6", NOW, SOME) is not None
+    assert book.listed("anthropic", "claude-opus-4-6-fast", NOW, SOME) is None
+    assert book.listed("xai", "grok-4-fast", NOW, SOME) is not None
+
+
 def test_what_is_not_listed_has_no_price() -> None:
     book = PriceBook()
     assert book.listed("mock", "normal", NOW, SOME) is None
@@ -60,7 +98,7 @@ def test_a_model_is_looked_up_once() -> None:
 
 
 def test_the_dearer_rate_holds_above_its_context() -> None:
-    rates = (Rates(1000, Price(2_000_000, 0, 0, 0)), Rates(-1, Price(1_000_000, 0, 0, 0)))
+    rates = (Rates(1000, Price(2_000_000, 0, 0, 0), 0), Rates(-1, Price(1_000_000, 0, 0, 0), 0))
     book = PriceBook(lambda *_: lambda _: rates)
     assert book.listed("x", "y", NOW, Tokens(1000)) == 1000
     assert book.listed("x", "y", NOW, Tokens(1001)) == 2002
