@@ -18,7 +18,9 @@ from clawtop.fleet.fleet import Fleet
 from clawtop.model.commands import Command, Hold, Means, Outcome, Plan, Result, Target
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Blind, Event, PriceList
+from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Grouping, Health, Row, Snapshot, SourceStatus, View
+from clawtop.model.usage import Usage
 from clawtop.sources import Source
 
 _log = logging.getLogger(__name__)
@@ -166,6 +168,18 @@ class Engine:
         def make() -> None:
             if future.set_running_or_notify_cancel():
                 future.set_result(self._make(view))
+
+        self._call(make)
+        return future
+
+    def usage(self, scope: Scope) -> Future[Usage]:
+        """What was counted in a scope since history begins."""
+        future: Future[Usage] = Future()
+
+        def make() -> None:
+            if future.set_running_or_notify_cancel():
+                statuses = tuple(slot.status for slot in self._slots)
+                future.set_result(self._fleet.usage(scope, now_ms(), statuses))
 
         self._call(make)
         return future

@@ -30,6 +30,7 @@ from clawtop.fleet.tally import (
     one,
     unlogged_call,
 )
+from clawtop.fleet.usage import usage_of
 from clawtop.model.events import (
     Aborted,
     Attempt,
@@ -47,7 +48,9 @@ from clawtop.model.events import (
     Unmetered,
 )
 from clawtop.model.keys import Key
+from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Incident, Snapshot, SourceStatus, View
+from clawtop.model.usage import Usage
 
 _PENDING = 10_000
 _MOST_LATENCIES = 200
@@ -81,6 +84,7 @@ class Fleet:
         self._publisher = Publisher()
         self._now = 0
         self._first = 0
+        self._folds = 0
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Call: self._call,
             Increase: self._increase,
@@ -127,6 +131,11 @@ class Fleet:
             incidents=self._incidents.newest_first,
         )
 
+    def usage(self, scope: Scope, now: int, sources: tuple[SourceStatus, ...] = ()) -> Usage:
+        """What was counted since history begins, at `now` (Unix ms)."""
+        cells, agents = usage_of(self._store, scope)
+        return Usage(now, cells, agents, sources, self._folds)
+
     def prune(self, now: int) -> None:
         """Make old buckets coarser, and fold what is idle longest once limits are passed. Some times a minute."""
         self._now = max(self._now, now // 1000)
@@ -134,6 +143,7 @@ class Fleet:
             self._board.advance(max(now, self._board.now), self._first)
         self._store.roll(self._now)
         if self._store.fold_idle():
+            self._folds += 1
             self._board = None
 
     def _new(self, kind: str, key: Key, name: str) -> int | None:

@@ -62,6 +62,9 @@ _INCREASES = {
     FAILED_TURNS: "failed_turns",
     ABORTS: "aborts",
     COMPACTIONS: "compactions",
+    RESETS: "resets",
+    UNMETERED: "unmetered_runs",
+    UNLOGGED: "unpriced_calls",
 }
 
 SPEND = (1 << (_BITS * (COST + 1))) - 1
