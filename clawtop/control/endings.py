@@ -1,21 +1,41 @@
 """What a gateway tells of runs that were cut off: some end a while after they are not active any more.
 
-2026.6 still asks the model for a summary within that time, which no abort reaches.
+Observed: an abort is answered by `end` with status cancelled, then come `finishing` and the real `end` or `error`; on
+2026.9.6 within 0.1 s, on 2026.6.35 up to 30 s later, in which time it may ask the model for a summary that no abort
+reaches.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeGuard
 
 from clawtop.gateway.protocol import GatewayEvent
+
+_CLOSING_SECONDS = 45.0
+"""2026.6 gives a run that was cut off half a minute until it takes it for ended."""
+_ANNOUNCED_SECONDS = 3.0
+"""How soon a gateway says that a run is finishing, or has ended, once it has announced that it was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """A run that has not ended; it is not waited for after the monotonic time `until`."""
+
+    key: str
+    until: float
+    finishing: bool
 
 
 class Endings:
     """Follows the runs of the sessions that `ours` says yes to."""
 
-    def __init__(self, ours: Callable[[str], bool]) -> None:
+    def __init__(self, ours: Callable[[str], bool], clock: Callable[[], float] = time.monotonic) -> None:
         self._ours = ours
-        self._closing: dict[str, str] = {}
+        self._clock = clock
+        self._closing: dict[str, _Closing] = {}
         self._calls: dict[str, float] = {}
         self._news = asyncio.Event()
 
@@ -27,37 +47,45 @@ class Endings:
     def take(self, event: GatewayEvent) -> None:
         """Learn from an event whether a run is being closed, has ended, or has had an answer of a model."""
         payload = event.payload
-        key = payload.get("sessionKey")
-        if not isinstance(key, str) or not self._ours(key):
-            return
+        key, run, data = payload.get("sessionKey"), payload.get("runId"), payload.get("data")
         if event.event == "agent" and payload.get("stream") == "lifecycle":
-            self._phase(key, payload.get("runId"), payload.get("data"))
-        elif event.event == "session.message" and _spent(payload.get("message")):
-            self._calls[key] = time.monotonic()
+            if isinstance(run, str) and isinstance(data, dict):
+                self._phase(key, run, data)
+        elif event.event == "session.message" and self._is_ours(key) and _spent(payload.get("message")):
+            self._calls[key] = self._clock()
 
-    async def closed(self, until: float) -> list[str]:
-        """Wait for the runs that are being closed, until the monotonic time `until`; the sessions of those left."""
-        while self._closing and (left := until - time.monotonic()) > 0:
+    @property
+    def closing(self) -> list[str]:
+        """The sessions of the runs that are being closed."""
+        return sorted({each.key for each in self._closing.values()})
+
+    async def closed(self) -> list[str]:
+        """Wait for the runs that are being closed; the sessions of those that do not end in time."""
+        while waited := [each.until for each in self._closing.values() if each.until > self._clock()]:
             self._news.clear()
-            try:
-                await asyncio.wait_for(self._news.wait(), left)
-            except TimeoutError:
-                break
-        return sorted(set(self._closing.values()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), min(waited) - self._clock())
+        return sorted({each.key for each in self._closing.values() if each.finishing})
 
     def called_since(self, moment: float) -> list[str]:
         """The sessions to which a model's answer came after this monotonic time."""
         return sorted(key for key, at in self._calls.items() if at > moment)
 
-    def _phase(self, key: str, run: object, data: object) -> None:
-        if not isinstance(run, str) or not isinstance(data, dict):
-            return
-        phase = data.get("phase")
-        if phase == "finishing" and data.get("aborted") is True:
-            self._closing[run] = key
+    def _is_ours(self, key: object) -> TypeGuard[str]:
+        return isinstance(key, str) and self._ours(key)
+
+    def _phase(self, key: object, run: str, data: Mapping[str, object]) -> None:
+        phase, aborted = data.get("phase"), data.get("aborted") is True
+        announced = phase == "end" and data.get("status") == "cancelled" and not data.get("executionSettled")
+        finishing = phase == "finishing" and aborted
+        if announced or finishing:
+            if self._is_ours(key):
+                seconds = _CLOSING_SECONDS if finishing else _ANNOUNCED_SECONDS
+                self._closing[run] = _Closing(key, self._clock() + seconds, finishing)
         elif phase in ("end", "error"):
+            # on 2026.6 the last one names no session
             self._closing.pop(run, None)
-            self._news.set()
+        self._news.set()
 
 
 def _spent(message: object) -> bool:

@@ -86,9 +86,11 @@ class Pausing:
             *(self._switch_off(agent, self._survey.jobs_of(agent)) for agent in self._holds.records),
             *(self._clear_models(agent, self._survey.candidates(agent)) for agent in self._holds.records),
         )
-        until = time.monotonic() + _QUIET_SECONDS
-        quiet = await self.stopping.quiet(until)
-        unfinished, closed = await self._endings.closed(until), time.monotonic()
+        quiet = await self.stopping.quiet(time.monotonic() + _QUIET_SECONDS)
+        for agent in self._holds.records:
+            if any(self._is_of(agent, key) for key in self._endings.closing):
+                self._told(agent, HoldState.STOPPING, "cut off and held; its gateway still closes the run")
+        unfinished, closed = await self._endings.closed(), time.monotonic()
         problems = await self._verify()
         late = self._endings.called_since(closed)
         for agent, found in problems.items():

@@ -18,7 +18,7 @@ KEY = "agent:coder:main"
 
 def lifecycle(phase: str, key: str = KEY, **data: object) -> dict[str, Any]:
     """The payload of an event of a run's life."""
-    return {"sessionKey": key, "runId": "r1", "stream": "lifecycle", "data": {"phase": phase, **data}}
+    return {"sessionKey": key, "runId": data.pop("run", "r1"), "stream": "lifecycle", "data": {"phase": phase, **data}}
 
 
 def message(role: str = "assistant", **usage: int) -> GatewayEvent:
@@ -29,14 +29,34 @@ def message(role: str = "assistant", **usage: int) -> GatewayEvent:
 @pytest.mark.parametrize("end", ["end", "error"])
 async def test_a_run_is_being_closed_until_it_ends(end: str) -> None:
     endings = Endings(lambda key: key == KEY)
-    for payload in (lifecycle("end", aborted=True), lifecycle("finishing", aborted=True)):
+    for payload in (lifecycle("end", aborted=True, status="cancelled"), lifecycle("finishing", aborted=True)):
         endings.take(GatewayEvent("agent", payload))
 
-    assert await endings.closed(time.monotonic()) == [KEY]
-    waiting = asyncio.create_task(endings.closed(time.monotonic() + 20))
+    assert endings.closing == [KEY]
+    waiting = asyncio.create_task(endings.closed())
     await asyncio.sleep(0)
-    endings.take(GatewayEvent("agent", lifecycle(end, aborted=True)))
+    last = lifecycle(end, aborted=True)
+    del last["sessionKey"]
+    endings.take(GatewayEvent("agent", last))
     assert await asyncio.wait_for(waiting, 10) == []
+
+
+async def test_an_announced_end_is_waited_for_a_while_and_then_believed() -> None:
+    now = [100.0]
+    endings = Endings(lambda key: key == KEY, lambda: now[0])
+    endings.take(GatewayEvent("agent", lifecycle("end", aborted=True, status="cancelled")))
+    waiting = asyncio.create_task(endings.closed())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    now[0] += 10
+    endings.take(GatewayEvent("agent", lifecycle("end", run="another")))
+    assert await asyncio.wait_for(waiting, 10) == []
+
+
+async def test_a_settled_end_closes_at_once() -> None:
+    endings = Endings(lambda key: key == KEY)
+    endings.take(GatewayEvent("agent", lifecycle("end", aborted=True, status="cancelled", executionSettled=True)))
+    assert await asyncio.wait_for(endings.closed(), 10) == []
 
 
 @pytest.mark.parametrize(
@@ -53,7 +73,7 @@ async def test_other_events_say_nothing(payload: dict[str, Any]) -> None:
     endings = Endings(lambda key: key == KEY)
     endings.take(GatewayEvent("agent", payload))
 
-    assert await endings.closed(time.monotonic() + 20) == []
+    assert await asyncio.wait_for(endings.closed(), 10) == []
 
 
 def test_only_an_answer_that_cost_tokens_is_a_call() -> None:
@@ -99,7 +119,7 @@ async def test_a_pause_is_verified_only_when_its_runs_have_ended(tmp_path: Path)
 
 
 async def test_a_run_that_never_ends_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clawtop.control.pausing._QUIET_SECONDS", 0.5)
+    monkeypatch.setattr("clawtop.control.endings._CLOSING_SECONDS", 0.5)
     gateway = closing(Pretend())
     async with gateway:
         switch = switch_to(gateway, tmp_path)
