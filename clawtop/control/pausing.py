@@ -62,7 +62,7 @@ class Pausing:
         self._config_hold = config_hold
         self._told = told
         self._limit = asyncio.Semaphore(_AT_ONCE)
-        self._unwilling: dict[str, str] = {}
+        self._unwilling: set[str] = set()
         self._doubts: dict[str, list[str]] = {agent: [] for agent in holds.records}
         self._config_trouble = "" if survey.roster is not None else survey.trouble
         self._steps: dict[str, list[Step]] = {agent: [] for agent in holds.records}
@@ -171,8 +171,11 @@ class Pausing:
                 await self._operator.switch_job(job.id, on=False, had_model=job.model is not None)
                 detail = ""
             except Refused as error:
-                # the gateway keeps jobs of its own that nobody can switch off; the config holds their runs
-                self._unwilling[job.id] = detail = error.message
+                # the gateway keeps jobs of its own that nobody can switch off
+                self._unwilling.add(job.id)
+                held = self._config_hold and not self._config_trouble
+                what = "the held config refuses its runs" if held else "clawtop aborts its runs while it runs"
+                detail = f"the gateway keeps it on ({error.message}); {what}"
             except TimedOut as error:
                 detail = str(error)
         self._steps[agent].append(Step(f"cron job {job.name} off", not detail, detail, _since(began)))
