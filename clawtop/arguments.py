@@ -4,7 +4,7 @@ import argparse
 
 from clawtop import __version__
 
-VERBS = ("pause", "resume", "abort", "holds")
+VERBS = ("pause", "resume", "abort", "holds", "export")
 """First words with a parser of their own."""
 
 
@@ -14,7 +14,7 @@ def of_clawtop() -> argparse.ArgumentParser:
         prog="clawtop",
         description="top for AI agents: what each agent burns, live. Without options: the screen, on everything found.",
         epilog="sources: openclaw:DIR  gateway:ws://HOST:PORT  events:PATH (a file, a folder, or - for standard "
-        "input)  demo:  · clawtop pause|resume|abort AGENT and clawtop holds have a --help of their own",
+        "input)  demo:  · clawtop pause|resume|abort AGENT, clawtop holds, clawtop export have their own --help",
     )
     parser.add_argument(
         "command",
@@ -59,6 +59,11 @@ def of_clawtop() -> argparse.ArgumentParser:
     how.add_argument("-1", "--once", action="store_true", help="read everything there is, print, end")
     how.add_argument("--json", action="store_true", help="one object a line")
     how.add_argument("--csv", action="store_true")
+    how.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "prometheus"),
+        help="prometheus: counters since the beginning, as `clawtop export` serves them",
+    )
     how.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="how long --once may read (30)")
     screen = parser.add_argument_group("the screen")
     screen.add_argument("--ascii", action="store_true", default=unless_given, help="no character outside ASCII")
@@ -72,6 +77,10 @@ def of_clawtop() -> argparse.ArgumentParser:
 
 def of_verb(verb: str) -> argparse.ArgumentParser:
     """What `clawtop VERB` understands, one of VERBS."""
+    if verb == "export":
+        from clawtop import export  # noqa: PLC0415
+
+        return export.parser()
     from clawtop import control_cli  # noqa: PLC0415
 
     about = "list the agents that are paused" if verb == "holds" else f"{verb} agents, and verify it"

@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _act(verb: str, options: argparse.Namespace) -> int:
-    from clawtop import config, control_cli  # noqa: PLC0415
+    from clawtop import config, control_cli, export  # noqa: PLC0415
     from clawtop.control.hook import About  # noqa: PLC0415
     from clawtop.control.switch import Switch  # noqa: PLC0415
     from clawtop.model.commands import Target  # noqa: PLC0415
@@ -69,6 +69,8 @@ def _act(verb: str, options: argparse.Namespace) -> int:
     settings = config.load(os.environ, {}, named=options.config)
     _tell(settings.problems)
     sources, _ = _sources(options, settings)
+    if verb == "export":
+        return export.run(options, sources)
     reach = Reach(sources, os.environ, _token_file(options))
 
     def known() -> list[control_cli.Known]:
@@ -144,8 +146,22 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--timeout {options.timeout} is no time between 0 and 86400 seconds")
     if options.iterations < 0:
         raise UsageError(f"-n {options.iterations} is less than 0")
-    if options.json and options.csv:
-        raise UsageError("--json and --csv: one of them at a time")
+    options.json, options.csv = options.json or options.format == "json", options.csv or options.format == "csv"
+    if options.json + options.csv + (options.format in ("text", "prometheus")) > 1:
+        raise UsageError("--json, --csv, --format: one of them at a time")
+    if options.format == "prometheus":
+        _check_counters(options)
+
+
+def _check_counters(options: argparse.Namespace) -> None:
+    """Counters never go down, so that nothing can be asked of them by which rows come and go."""
+    if options.batch:
+        raise UsageError("--format prometheus is printed once; `clawtop export` serves it again and again")
+    if any(hasattr(options, name) for name in ("window", "group_by", "filter", "sort")):
+        raise UsageError(
+            "--format prometheus counts since the beginning, by agent, project, user, model and host: "
+            "it takes -p, -a and -u, and none of -w, -g, -f and --sort"
+        )
 
 
 def _view(options: argparse.Namespace, settings: "Settings") -> "View":
@@ -171,7 +187,7 @@ def _run(asked: _Asked) -> int:
         _tell(asked.settings.problems)
     if options.command == "doctor":
         return _doctor(asked)
-    if options.once or ((options.json or options.csv) and not options.batch):
+    if options.once or ((options.json or options.csv or options.format) and not options.batch):
         return _once(asked)
     if options.batch:
         return _batch(asked)
@@ -179,7 +195,9 @@ def _run(asked: _Asked) -> int:
 
 
 def _wants_screen(options: argparse.Namespace) -> bool:
-    return options.command != "doctor" and not (options.once or options.json or options.csv or options.batch)
+    return options.command != "doctor" and not (
+        options.once or options.json or options.csv or options.format or options.batch
+    )
 
 
 def _config(asked: _Asked) -> int:
@@ -212,12 +230,22 @@ def _once(asked: _Asked) -> int:
     engine.start()
     finished = engine.caught_up(asked.options.timeout)
     snapshot = engine.snapshot if finished else engine.look(asked.view).result()
+    counters = _counters(asked, engine) if asked.options.format == "prometheus" else None
     engine.stop()
-    _print(asked, snapshot)
+    if counters is None:
+        _print(asked, snapshot)
+    else:
+        print(counters, end="")
     if not finished:
         print(f"clawtop: not everything was read within {asked.options.timeout:g} s (--timeout)", file=sys.stderr)
         return TROUBLE
     return _health(asked, snapshot)
+
+
+def _counters(asked: _Asked, engine: "Engine") -> str:
+    from clawtop import exposition  # noqa: PLC0415
+
+    return exposition.once(engine.usage(asked.view.scope).result())
 
 
 def _batch(asked: _Asked) -> int:

@@ -186,6 +186,11 @@ class Exposition:
 _FIRST_TO_TELL = (State.RUNNING, State.ERROR, State.IDLE, State.UNKNOWN)
 
 
+def once(usage: Usage) -> str:
+    """All that was counted, for a single look: without a bound, because nothing comes after it."""
+    return Exposition(max(1, len(usage.cells) + len(usage.agents)), started=usage.at).text(usage).decode()
+
+
 class _Families(Collector):
     def __init__(self, families: list[core.Metric]) -> None:
         self._families = families
