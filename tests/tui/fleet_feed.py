@@ -124,7 +124,7 @@ def total(rows: Iterable[Row]) -> Row:
 
 
 def _sort_key(name: str) -> Callable[[Row], float | str]:
-    if name in {"name", "project", "model", "state", "user"}:
+    if name in {"name", "host", "project", "model", "state", "user"}:
         return lambda each: str(each.label if name == "name" else getattr(each, name) or "")
     if name in {"input", "output"}:
         return lambda each: float(getattr(each.tokens, name))

@@ -101,6 +101,11 @@ def agent(at: Look, width: int, glyphs: Glyphs) -> Line:
     return _word(at.row.group[1] if len(at.row.group) > 2 else None, width, glyphs)
 
 
+def host(at: Look, width: int, glyphs: Glyphs) -> Line:
+    """The machine or gateway that it comes from; a row of several has none."""
+    return _word(at.row.host or None, width, glyphs)
+
+
 def project(at: Look, width: int, glyphs: Glyphs) -> Line:
     """The project with most of the spend, and how many others there are."""
     others = f" +{at.row.projects - 1}" if at.row.projects > 1 else ""

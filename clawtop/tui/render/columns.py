@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from clawtop.model.snapshot import Grouping, View
+from clawtop.model.snapshot import Grouping, Snapshot, View
 from clawtop.tui.render import cells
 from clawtop.tui.render.cells import Cell, Look
 from clawtop.tui.render.glyphs import Glyphs
@@ -48,6 +48,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("state", "state", "what it does now, or that clawtop holds it", 6, cells.state, "state", left=True),
     _word("name", "the agent, or what the rows are grouped by", 12, cells.name),
     Column("agent", "agent", "whose session or run it is", 10, cells.agent, left=True, but=_NOT_OF_ONE),
+    _word("host", "the machine or gateway it comes from, where there is more than one", 8, cells.host, Grouping.HOST),
     _figure("usd_per_hour", "$/h", f"dollars per hour, {_FIVE}", 7, cells.usd_per_hour),
     Column("share", "share", "its part of what the whole fleet spends per hour", 5, cells.share, left=True),
     _figure("cost", "$", "dollars in the window; ? without a price, +? where some calls have none", 9, cells.cost),
@@ -78,11 +79,11 @@ GUTTER = 2
 
 _PLAN = (
     ("state", 6), ("name", 12), ("usd_per_hour", 7), ("cost", 9), ("agent", 12), ("share", 5), ("tokens_per_min", 6),
-    ("trend", 8), ("errors", 4), ("last_at", 4), ("agents", 7), ("context", 4), ("name", 18), ("model", 17),
-    ("state", 10), ("retries", 6), ("project", 12), ("fallbacks", 6), ("calls", 6), ("name", 22), ("cache", 6),
-    ("output", 6), ("input", 6), ("tool_calls", 6), ("latency", 5), ("state", 14), ("project", 16), ("trend", 12),
-    ("sessions", 5), ("name", 28), ("agent", 16), ("user", 8), ("share", 8), ("model", 30), ("trend", 24), ("name", 40),
-    ("trend", 60),
+    ("trend", 8), ("errors", 4), ("host", 10), ("last_at", 4), ("agents", 7), ("context", 4), ("name", 18),
+    ("model", 17), ("state", 10), ("retries", 6), ("project", 12), ("fallbacks", 6), ("calls", 6), ("name", 22),
+    ("cache", 6), ("output", 6), ("input", 6), ("tool_calls", 6), ("latency", 5), ("state", 14), ("project", 16),
+    ("trend", 12), ("host", 16), ("sessions", 5), ("name", 28), ("agent", 16), ("user", 8), ("share", 8), ("model", 30),
+    ("trend", 24), ("name", 40), ("trend", 60),
 )  # fmt: skip
 """What room is used for, the most important first: a column is there from its first step on, then gets wider."""
 
@@ -125,6 +126,11 @@ def layout(width: int, grouping: Grouping, hidden: Collection[str] = (), chosen:
         room -= more
     order = chosen or BY_ID
     return tuple(Place(BY_ID[name], widths[name]) for name in order if name in widths)
+
+
+def several_hosts(snapshot: Snapshot) -> bool:
+    """Whether the rows come from more than one host."""
+    return snapshot.total.agents > 1 and not snapshot.total.host
 
 
 def title(column: Column, view: View) -> str:

@@ -260,7 +260,7 @@ _TITLES = {
 
 
 def _part(view: View, rows: Sequence[Row], snapshot: Snapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    places = layout(width, view.group_by, ("agent", "share", "user", "project"))
+    places = layout(width, view.group_by, ("agent", "host", "share", "user", "project"))
     out: list[Line] = [EMPTY, (Span(f"  {_TITLES[view.group_by]}", "section"), Span(f" {len(rows)}", "muted"))]
     if rows:
         out.append(head(places, view, glyphs))

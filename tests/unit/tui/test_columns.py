@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from clawtop.fleet.order import SORTS
 from clawtop.model.events import State, Tokens
-from clawtop.model.snapshot import Basis, Counters, Grouping, Row, View, Window
+from clawtop.model.snapshot import Basis, Counters, Grouping, Row, Snapshot, View, Window
 from clawtop.tui.render import cells
 from clawtop.tui.render.cells import Look, look
 from clawtop.tui.render.columns import (
@@ -19,6 +19,7 @@ from clawtop.tui.render.columns import (
     head,
     layout,
     next_sort,
+    several_hosts,
     title,
     unknown,
 )
@@ -26,6 +27,8 @@ from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.render.line import Line, text, width
 from tests.tui.fleet_feed import START, row
 
+ALONE = {"host"}
+"""What is hidden as long as all rows come from one host."""
 NARROW = layout(40, Grouping.AGENT)
 
 
@@ -59,7 +62,14 @@ def test_a_line_never_runs_over_the_edge(room: int, grouping: Grouping, hidden: 
 def test_money_is_there_at_any_width_and_everything_at_a_large_one() -> None:
     assert ids(NARROW) == ["state", "name", "usd_per_hour", "cost"]
     assert ids(layout(400, Grouping.AGENT)) == [column.id for column in COLUMNS if column.id not in {"agents", "agent"}]
-    assert set(ids(layout(80, Grouping.AGENT))) >= {"share", "tokens_per_min", "trend", "errors", "context", "last_at"}
+    assert set(ids(layout(80, Grouping.AGENT, ALONE))) >= {
+        "share",
+        "tokens_per_min",
+        "trend",
+        "errors",
+        "context",
+        "last_at",
+    }
 
 
 @pytest.mark.parametrize(
@@ -75,8 +85,18 @@ def test_money_is_there_at_any_width_and_everything_at_a_large_one() -> None:
 )
 def test_the_most_important_columns_come_first(room: int, more: str) -> None:
     wanted = {60: 40, 80: 60, 100: 80, 120: 100, 160: 120, 200: 160}
-    before = set(ids(layout(wanted[room], Grouping.AGENT)))
-    assert set(ids(layout(room, Grouping.AGENT))) - before == set(more.split())
+    before = set(ids(layout(wanted[room], Grouping.AGENT, ALONE)))
+    assert set(ids(layout(room, Grouping.AGENT, ALONE))) - before == set(more.split())
+
+
+def test_of_several_hosts_each_row_says_its_own_on_a_narrow_terminal_too() -> None:
+    assert "host" in ids(layout(80, Grouping.AGENT))
+    assert "host" not in ids(layout(400, Grouping.HOST))
+    assert said("host", row(host="build-7")) == "build-7"
+    both = Snapshot(1, 0, View(), (), row(agents=2, host=""), ())
+    assert several_hosts(both)
+    assert not several_hosts(replace(both, total=row(agents=2)))
+    assert not several_hosts(replace(both, total=row(agents=0, host="")))
 
 
 def test_chosen_columns_keep_their_order_and_the_first_have_room_first() -> None:
