@@ -1,13 +1,15 @@
 """What a hold writes down before it changes anything: enough to undo it, whoever does that and whenever."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from clawtop.model.commands import Step, Target
 from clawtop.model.errors import ClawtopError
 
 SCHEMA = "clawtop/hold/1"
+TREE_SCHEMA = "clawtop/hold/2"
+"""Of a hold with processes: a clawtop that knows nothing of those must not take it for another kind."""
 _T = TypeVar("_T")
 
 
@@ -61,8 +63,55 @@ class SessionBefore:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessBefore:
+    """A process under a hold, by its pid and birth. `started` is Unix ms, `command` names it without its arguments.
+
+    `stopped`: somebody else had stopped it before, so that a resume leaves it stopped; None where that is not known.
+    `terminal` is the one that a shell had lent to it.
+    """
+
+    pid: int
+    birth: str
+    parent: int
+    started: int
+    command: str
+    stopped: bool | None = False
+    terminal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogBefore:
+    """How a log stood when its agent's processes did: bytes, and when it was written last, in Unix ns."""
+
+    path: str
+    size: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """By what the processes of an agent are found again: a product and its folders, or a rule of the config."""
+
+    product: str | None = None
+    folders: tuple[str, ...] = ()
+    pidfile: str | None = None
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TreeBefore:
+    """The processes of a hold, each after the one that started it, and the logs that stand still with them."""
+
+    search: Search
+    processes: tuple[ProcessBefore, ...] = ()
+    logs: tuple[LogBefore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HoldRecord:
     """One hold as it lies on disk. `gateway` is the url it was done through, `hook` the name of a hook rule.
+
+    `tree` is there where it was done by stopping processes.
 
     `steps` are what was really done so far; whatever is recorded as having stood before may have been changed.
     """
@@ -78,6 +127,7 @@ class HoldRecord:
     cron: tuple[CronBefore, ...] = ()
     sessions: tuple[SessionBefore, ...] = ()
     steps: tuple[Step, ...] = ()
+    tree: TreeBefore | None = None
 
     def with_steps(self, steps: tuple[Step, ...]) -> "HoldRecord":
         """The same hold with more steps done."""
@@ -88,7 +138,7 @@ def to_json(record: HoldRecord) -> dict[str, Any]:
     """The record as one JSON object."""
     config = record.config
     return {
-        "schema": SCHEMA,
+        "schema": SCHEMA if record.tree is None else TREE_SCHEMA,
         "host": record.target.host,
         "agent": record.target.agent,
         "since": record.since,
@@ -123,14 +173,16 @@ def to_json(record: HoldRecord) -> dict[str, Any]:
             {"what": step.what, "done": step.done, "detail": step.detail, "milliseconds": step.milliseconds}
             for step in record.steps
         ],
+        **({} if record.tree is None else {"tree": asdict(record.tree)}),
     }
 
 
 def from_json(data: object) -> HoldRecord:
     """The record that `to_json` wrote. Raises DamagedHold with what is wrong."""
     root = _Fields(data, "the hold")
-    if root.text("schema") != SCHEMA:
-        raise DamagedHold(f"its schema is {root.text('schema')!r}, not {SCHEMA!r}")
+    schema = root.text("schema")
+    if schema not in (SCHEMA, TREE_SCHEMA):
+        raise DamagedHold(f"its schema is {schema!r}, not {SCHEMA!r} or {TREE_SCHEMA!r}")
     config = root.optional("config")
     return HoldRecord(
         target=Target(root.text("host"), root.text("agent")),
@@ -149,6 +201,36 @@ def from_json(data: object) -> HoldRecord:
             Step(step.text("what"), step.flag("done"), step.text("detail"), step.number("milliseconds"))
             for step in root.each("steps")
         ),
+        tree=_tree(_Fields(root.optional("tree"), "tree")) if schema == TREE_SCHEMA else None,
+    )
+
+
+def _tree(tree: "_Fields") -> TreeBefore:
+    search = _Fields(tree.optional("search"), "search")
+    return TreeBefore(
+        Search(
+            search.text_or_none("product"),
+            search.texts("folders"),
+            search.text_or_none("pidfile"),
+            search.text_or_none("command"),
+        ),
+        tuple(_process(process) for process in tree.each("processes")),
+        tuple(LogBefore(log.text("path"), log.number("size"), log.number("changed")) for log in tree.each("logs")),
+    )
+
+
+def _process(process: "_Fields") -> ProcessBefore:
+    pid = process.number("pid")
+    if not 1 < pid < 2**31:
+        raise DamagedHold(f"no process under a hold has pid {pid}")
+    return ProcessBefore(
+        pid=pid,
+        birth=process.text("birth"),
+        parent=process.number("parent"),
+        started=process.number("started"),
+        command=process.text("command"),
+        stopped=None if process.optional("stopped") is None else process.flag("stopped"),
+        terminal=process.text_or_none("terminal"),
     )
 
 
@@ -199,6 +281,12 @@ class _Fields:
 
     def text(self, name: str) -> str:
         return self._typed(name, str)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        found = self._typed(name, list)
+        if not all(isinstance(each, str) for each in found):
+            raise DamagedHold(f"{name} of {self._where} holds something else than text")
+        return tuple(found)
 
     def number(self, name: str) -> int:
         return self._typed(name, int)
