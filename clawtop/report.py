@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clawtop import units
-from clawtop.model.snapshot import Basis, Health, Row, Snapshot, SourceStatus
+from clawtop.model.snapshot import Basis, Grouping, Health, Row, Snapshot, SourceStatus
 from clawtop.plain import printable
 
 SCHEMA = "clawtop/1"
@@ -28,6 +28,9 @@ _COUNTERS = (
 )
 
 
+_OF_AN_AGENT = (Grouping.SESSION, Grouping.RUN)
+
+
 def to_json(snapshot: Snapshot) -> str:
     """One object in one line of ASCII: no byte of a hostile name reaches a terminal unescaped."""
     return json.dumps(as_object(snapshot), ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f")
@@ -42,18 +45,16 @@ def as_object(snapshot: Snapshot) -> dict[str, Any]:
         "group_by": snapshot.view.group_by.value,
         "sources": [_source(source) for source in snapshot.sources],
         "totals": {**_figures(snapshot.total), "blind": sorted(snapshot.total.blind)},
-        "rows": [{snapshot.view.group_by.value: row.label, **_figures(row)} for row in snapshot.rows],
+        "rows": [{**_names(row, snapshot.view.group_by), **_figures(row)} for row in snapshot.rows],
     }
 
 
 def to_csv(snapshot: Snapshot) -> str:
     """The same rows, a header and a line each; what is unknown is an empty field."""
     flat = [dict(_flatten(row)) for row in as_object(snapshot)["rows"]]
-    names = (
-        list(flat[0])
-        if flat
-        else [snapshot.view.group_by.value, *(name for name, _ in _flatten(_figures(snapshot.total)))]
-    )
+    grouping = snapshot.view.group_by
+    none = [grouping.value, *(["agent"] if grouping in _OF_AN_AGENT else [])]
+    names = list(flat[0]) if flat else [*none, *(name for name, _ in _flatten(_figures(snapshot.total)))]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
@@ -78,6 +79,12 @@ def _source(source: SourceStatus) -> dict[str, Any]:
         "bytes": source.bytes,
         "since": _iso(source.since) if source.since else None,
     }
+
+
+def _names(row: Row, grouping: Grouping) -> dict[str, Any]:
+    """What the row is called; a session or a run says whose it is, too."""
+    owner = {"agent": row.group[1]} if grouping in _OF_AN_AGENT else {}
+    return {grouping.value: row.label, **owner}
 
 
 def _figures(row: Row) -> dict[str, Any]:
@@ -168,12 +175,22 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("PROJECT", lambda row: printable(row.project or "–", 24)),
     ("MODEL", lambda row: printable(row.model or "–", 32)),
 )
-_LEFT = ("STATE", "PROJECT", "MODEL")
+_LEFT = ("AGENT", "STATE", "HOST", "PROJECT", "MODEL")
+
+
+def _columns(snapshot: Snapshot) -> tuple[tuple[str, Callable[[Row], str]], ...]:
+    columns = _COLUMNS
+    if snapshot.several_hosts and snapshot.view.group_by is not Grouping.HOST:
+        columns = (("HOST", lambda row: printable(row.host or "–", 24)), *columns)
+    if snapshot.view.group_by in _OF_AN_AGENT:
+        columns = (("AGENT", lambda row: printable(row.group[1], 32)), *columns)
+    return columns
 
 
 def _table(snapshot: Snapshot) -> list[str]:
-    names = [snapshot.view.group_by.value.upper(), *(name for name, _ in _COLUMNS)]
-    cells = [[printable(row.label, 40), *(print_cell(row) for _, print_cell in _COLUMNS)] for row in snapshot.rows]
+    columns = _columns(snapshot)
+    names = [snapshot.view.group_by.value.upper(), *(name for name, _ in columns)]
+    cells = [[printable(row.label, 40), *(print_cell(row) for _, print_cell in columns)] for row in snapshot.rows]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     return [_line(names, names, widths), *(_line(names, row, widths) for row in cells)]
 

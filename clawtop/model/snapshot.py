@@ -206,3 +206,8 @@ class Snapshot:
     def reading(self) -> bool:
         """Whether some source has not yet read what was there at the start."""
         return any(source.health is Health.READING for source in self.sources)
+
+    @property
+    def several_hosts(self) -> bool:
+        """Whether its rows come from more than one host."""
+        return self.total.agents > 1 and not self.total.host

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 from clawtop.model.events import Blind, Call, Event, SessionState, State, Tokens
 from clawtop.model.keys import Key
-from clawtop.model.snapshot import Health, SourceStatus
+from clawtop.model.snapshot import Grouping, Health, SourceStatus
 from clawtop.report import to_csv, to_json, to_text
 from tests.counted import LATER, seen
 
@@ -40,6 +41,21 @@ def test_the_object_has_every_field_of_the_design() -> None:
     assert row["latency_ms"].keys() == {"p50", "p95"}
     assert found["totals"]["calls"] == 1
     assert found["totals"]["blind"] == []
+
+
+def test_a_session_says_whose_it_is() -> None:
+    sessions = seen([call("coder")], by=Grouping.SESSION)
+    (row,) = json.loads(to_json(sessions))["rows"]
+    assert (row["session"], row["agent"]) == ("s1", "coder")
+    assert "SESSION  AGENT" in to_text(sessions)
+    for some in (sessions, seen([], by=Grouping.SESSION)):
+        assert to_csv(some).startswith("session,agent,host,")
+
+
+def test_of_several_hosts_each_row_says_its_own() -> None:
+    far = replace(call("coder"), key=Key("build-7", "coder"))
+    assert "HOST" not in to_text(seen([call("coder"), call("main")]))
+    assert "build-7" in to_text(seen([call("coder"), far]))
 
 
 def test_what_a_source_cannot_know_is_null_and_listed() -> None:

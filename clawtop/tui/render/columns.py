@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from clawtop.model.snapshot import Grouping, Snapshot, View
+from clawtop.model.snapshot import Grouping, View
 from clawtop.tui.render import cells
 from clawtop.tui.render.cells import Cell, Look
 from clawtop.tui.render.glyphs import Glyphs
@@ -126,11 +126,6 @@ def layout(width: int, grouping: Grouping, hidden: Collection[str] = (), chosen:
         room -= more
     order = chosen or BY_ID
     return tuple(Place(BY_ID[name], widths[name]) for name in order if name in widths)
-
-
-def several_hosts(snapshot: Snapshot) -> bool:
-    """Whether the rows come from more than one host."""
-    return snapshot.total.agents > 1 and not snapshot.total.host
 
 
 def title(column: Column, view: View) -> str:

@@ -10,7 +10,7 @@ from textual.strip import Strip
 
 from clawtop.model.snapshot import Row, Snapshot
 from clawtop.tui.render.cells import Look, look
-from clawtop.tui.render.columns import BY_ID, Layout, body, column_at, head, layout, several_hosts
+from clawtop.tui.render.columns import BY_ID, Layout, body, column_at, head, layout
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Span
 from clawtop.tui.render.order import RESORT_MS, Group, aimed, arrange, moved
@@ -144,7 +144,7 @@ class FleetTable(Painted, ScrollView, can_focus=False):
             self.cursor = self._rows[0].group
 
     def _resize(self, snapshot: Snapshot) -> None:
-        hidden = self.hidden if several_hosts(snapshot) else {*self.hidden, "host"}
+        hidden = self.hidden if snapshot.several_hosts else {*self.hidden, "host"}
         places = layout(self.app.size.width, snapshot.view.group_by, hidden, self.chosen)
         if places != self.places:
             self.places = places

@@ -19,7 +19,6 @@ from clawtop.tui.render.columns import (
     head,
     layout,
     next_sort,
-    several_hosts,
     title,
     unknown,
 )
@@ -94,9 +93,9 @@ def test_of_several_hosts_each_row_says_its_own_on_a_narrow_terminal_too() -> No
     assert "host" not in ids(layout(400, Grouping.HOST))
     assert said("host", row(host="build-7")) == "build-7"
     both = Snapshot(1, 0, View(), (), row(agents=2, host=""), ())
-    assert several_hosts(both)
-    assert not several_hosts(replace(both, total=row(agents=2)))
-    assert not several_hosts(replace(both, total=row(agents=0, host="")))
+    assert both.several_hosts
+    assert not replace(both, total=row(agents=2)).several_hosts
+    assert not replace(both, total=row(agents=0, host="")).several_hosts
 
 
 def test_chosen_columns_keep_their_order_and_the_first_have_room_first() -> None:
