@@ -120,10 +120,14 @@ def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequenc
     from clawtop.discovery import discover, open_source  # noqa: PLC0415
 
     token = _token_file(options)
-    named = [
-        open_source(uri, projects=settings.projects, environment=os.environ, token_file=token)
-        for uri in options.source or settings.sources
+    uris = options.source or settings.sources
+    named: Sequence[Source] = [
+        open_source(uri, projects=settings.projects, environment=os.environ, token_file=token) for uri in uris
     ]
+    if {"openclaw", "gateway"} <= {uri.partition(":")[0] for uri in uris}:
+        from clawtop.reach import paired  # noqa: PLC0415
+
+        named = paired(named, os.environ, token)
     return named or discover(os.environ, Path.home(), projects=settings.projects), bool(named)
 
 

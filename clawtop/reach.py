@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from clawtop.control.hook import About, HookRule
 from clawtop.control.switch import Ways
@@ -11,6 +12,25 @@ from clawtop.model.commands import Target
 from clawtop.sources import Source
 from clawtop.sources.gateway import GatewaySource
 from clawtop.sources.openclaw import HOST, OpenClawSource
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def paired(sources: Iterable[Source], environment: Mapping[str, str], token_file: Path | None) -> Sequence[Source]:
+    """The sources; a gateway whose home is among them, too, is only its companion: the home counts what both tell."""
+    sources = list(sources)
+    homes = [source for source in sources if isinstance(source, OpenClawSource)]
+    found = (find_address(home.folder, home.config, environment, token_file)[0] for home in homes)
+    beside = {_place(address) for address in found if address is not None}
+    return [
+        source.beside(HOST) if isinstance(source, GatewaySource) and _place(source.address) in beside else source
+        for source in sources
+    ]
+
+
+def _place(address: GatewayAddress) -> tuple[str | None, int | None]:
+    at = urlsplit(address.url)
+    return "localhost" if at.hostname in _LOOPBACK else at.hostname, at.port
 
 
 class Reach:
@@ -22,7 +42,9 @@ class Reach:
     def __init__(self, sources: Iterable[Source], environment: Mapping[str, str], token_file: Path | None) -> None:
         sources = list(sources)
         self._homes = [source for source in sources if isinstance(source, OpenClawSource)]
-        self._gateways = {source.host: source.address for source in sources if isinstance(source, GatewaySource)}
+        gateways = [source for source in sources if isinstance(source, GatewaySource)]
+        self._gateways = {source.host: source.address for source in gateways if source.host != HOST}
+        self._named = {_place(source.address) for source in gateways}
         self._environment = environment
         self._token_file = token_file
 
@@ -36,7 +58,7 @@ class Reach:
         found: dict[str, Source] = {}
         for home in self._homes:
             address, warnings = self._beside(home)
-            if address is not None and address.url not in found:
+            if address is not None and address.url not in found and _place(address) not in self._named:
                 uri = f"gateway:{address.url}"
                 found[address.url] = GatewaySource(uri, address, host=HOST, companion=True, warnings=warnings)
         return list(found.values())

@@ -83,6 +83,10 @@ class GatewaySource:
         """Where it listens."""
         return self._address
 
+    def beside(self, host: str) -> "GatewaySource":
+        """The same gateway as the companion of its home, which is read as `host`."""
+        return GatewaySource(self._uri, self._address, host=host, companion=True, warnings=self._warnings)
+
     async def run(self, outlet: Outlet, *, follow: bool) -> None:
         """See Source. Every way in which a gateway cannot be spoken to is a SourceError that says what to do."""
         try:
