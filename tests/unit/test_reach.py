@@ -1,0 +1,55 @@
+"""How the agents of the sources there are can be reached."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clawtop.discovery import open_source
+from clawtop.model.commands import Target
+from clawtop.reach import Reach, paired
+from clawtop.sources import Source
+from clawtop.sources.gateway import GatewaySource
+
+TOKEN = {"OPENCLAW_GATEWAY_TOKEN": "dummy"}
+
+
+def home(folder: Path, port: int) -> str:
+    """The URI of a home whose gateway listens on that port of loopback."""
+    (folder / "agents" / "coder").mkdir(parents=True)
+    (folder / "openclaw.json").write_text(json.dumps({"gateway": {"port": port}}))
+    return f"openclaw:{folder}"
+
+
+def opened(*uris: str) -> list[Source]:
+    """The sources as the command line has them."""
+    return list(paired([open_source(uri, environment=TOKEN) for uri in uris], TOKEN, None))
+
+
+def gateways(sources: list[Source]) -> list[tuple[str, str]]:
+    """(URI, host) of those that are gateways."""
+    return [(source.uri, source.host) for source in sources if isinstance(source, GatewaySource)]
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_a_gateway_that_is_named_beside_its_home_is_its_companion(tmp_path: Path, name: str) -> None:
+    uri = f"gateway:ws://{name}:18999"
+    sources = opened(home(tmp_path, 18999), uri)
+    reach = Reach(sources, TOKEN, None)
+
+    assert gateways(sources) == [(uri, "local")]
+    assert reach.companions() == []
+    assert reach.hosts == ["local"]
+    address = reach.gateway_of(Target("local", "coder"))
+    assert address is not None
+    assert address.url.endswith(":18999")
+
+
+def test_another_gateway_is_a_source_by_itself(tmp_path: Path) -> None:
+    sources = opened(home(tmp_path, 18999), "gateway:ws://127.0.0.1:18998")
+    reach = Reach(sources, TOKEN, None)
+
+    assert gateways(sources) == [("gateway:ws://127.0.0.1:18998", "127.0.0.1:18998")]
+    assert gateways(list(reach.companions())) == [("gateway:ws://127.0.0.1:18999", "local")]
+    assert reach.hosts == ["local", "127.0.0.1:18998"]
+    assert reach.gateway_of(Target("elsewhere", "coder")) is None
