@@ -104,9 +104,9 @@ def increase(event: Increase, list_price: int | None) -> int:
     if event.cost is not None:
         lanes[COST] = event.cost
     elif any(event.tokens):
-        sign = -1 if event.tokens.total < 0 else 1
-        lanes[UNLOGGED], lanes[UNLOGGED_INPUT : UNLOGGED_CACHE_WRITE + 1] = sign, event.tokens
-        lanes[LISTED], lanes[LIST_COST] = (0, 0) if list_price is None else (sign, list_price)
+        calls = max(1, abs(event.calls)) * (-1 if event.tokens.total < 0 else 1)
+        lanes[UNLOGGED], lanes[UNLOGGED_INPUT : UNLOGGED_CACHE_WRITE + 1] = calls, event.tokens
+        lanes[LISTED], lanes[LIST_COST] = (0, 0) if list_price is None else (calls, list_price)
     return sum(min(max(value, -_MOST), _MOST) << (_BITS * counter) for counter, value in enumerate(lanes))
 
 

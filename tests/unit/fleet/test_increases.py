@@ -64,6 +64,14 @@ def test_without_a_cost_the_tokens_have_their_list_price() -> None:
     assert (models["mock/normal"].basis, models["mock/normal"].counters.unpriced_calls) == (Basis.UNKNOWN, 1)
 
 
+def test_calls_without_a_cost_are_all_priced_or_all_unknown() -> None:
+    listed = grown("a", provider="listed", tokens=Tokens(1_000_000), calls=3, cost=None)
+    unknown = grown("b", tokens=Tokens(1_000_000), calls=3, cost=None)
+    models = {row.label: row for row in shot(fleet(listed, unknown), group_by=Grouping.MODEL).rows}
+    assert models["listed/normal"].basis is Basis.PRICED
+    assert models["mock/normal"].counters.unpriced_calls == 3
+
+
 def test_a_cost_without_calls_is_logged() -> None:
     assert only(fleet(grown("a", cost=700), grown("b", tokens=Tokens(1)))).basis is Basis.LOGGED
 
