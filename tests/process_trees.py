@@ -114,10 +114,17 @@ class Kin:
 
 
 class Family:
-    """A tree that runs until the end of its `with`; `command` is what its root is started with, Python as a rule."""
+    """A tree that runs until the end of its `with`.
+
+    `command` is what its root is started with, Python as a rule; `works_in` is its working directory, `folder` if None.
+    """
 
     def __init__(
-        self, folder: Path, root: dict[str, Any] | None = None, command: Sequence[str] = (sys.executable,)
+        self,
+        folder: Path,
+        root: dict[str, Any] | None = None,
+        command: Sequence[str] = (sys.executable,),
+        works_in: Path | None = None,
     ) -> None:
         self.folder = folder
         self._root = root or agent()
@@ -126,7 +133,7 @@ class Family:
         self.program.write_text(_PROGRAM)
         self._notes = folder / "notes"
         line = [*command, "-S", "-E", str(self.program), str(folder), json.dumps(self._root)]
-        self.process = subprocess.Popen(line, cwd=folder, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(line, cwd=works_in or folder, stdin=subprocess.DEVNULL)
 
     def __enter__(self) -> Self:
         names = _names(self._root)

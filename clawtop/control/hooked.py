@@ -21,6 +21,10 @@ class HookControl:
         self._store = store
         self._rules = rules
 
+    def has_rule(self, target: Target, about: About) -> bool:
+        """Whether the config has a hook for this target."""
+        return self._rule(target, about) is not None
+
     def plan(self, target: Target, about: About, held: Hold | None) -> Plan:
         """What a pause would do."""
         rule = self._rule(target, about)

@@ -42,7 +42,7 @@ class WithClawtop(ClawtopError):
 class Tree:
     """The processes of an agent: its roots, what those started, and what was theirs when it was seen before.
 
-    `held` are the processes of other holds: what those have stopped was not stopped before. With `doubted` nobody
+    `held` reads the processes of other holds: what those have stopped was not stopped before. With `doubted` nobody
     knows any more what was.
     """
 
@@ -51,12 +51,12 @@ class Tree:
         table: ProcessTable,
         known: Iterable[ProcessBefore] = (),
         *,
-        held: Mapping[Identity, ProcessBefore] | None = None,
+        held: Callable[[], Mapping[Identity, ProcessBefore]] = dict,
         doubted: bool = False,
     ) -> None:
         self.table = table
         self._own = table.own()
-        self._held = held or {}
+        self._held = held
         self._doubted = doubted
         self.members: dict[Identity, ProcessBefore] = {identity_of(each): each for each in known}
         """Each after the one that started it."""
@@ -93,6 +93,13 @@ class Tree:
         """Those that have not ended."""
         return [each for it, each in self.members.items() if self.table.state(it) is not State.ENDED]
 
+    def _was_stopped(self, it: Identity) -> bool | None:
+        # another hold is written down before it stops anything, so it is there by now if this was its doing
+        other = self._held().get(it)
+        if other is not None:
+            return other.stopped
+        return (None if self._doubted else True) if self.table.state(it) is State.STOPPED else False
+
     def _spare_clawtop(self, it: Identity) -> None:
         if it.pid in self._own:
             raise WithClawtop(
@@ -105,15 +112,13 @@ class Tree:
 
     def _add(self, it: Identity, line: Line, *, root: bool = False) -> None:
         self._spare_clawtop(it)
-        other = self._held.get(it)
-        stopped = line.state is State.STOPPED if other is None else other.stopped
         self.members[it] = ProcessBefore(
             pid=it.pid,
             birth=it.birth,
             parent=line.parent,
             started=round(line.started * 1000),
             command=command(it.pid),
-            stopped=None if self._doubted and stopped else stopped,
+            stopped=self._was_stopped(it) if line.state is State.STOPPED else False,
             terminal=terminal_of_shell(it.pid) if root else None,
         )
 

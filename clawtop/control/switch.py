@@ -17,11 +17,16 @@ from clawtop.control.holds import HoldStore
 from clawtop.control.hook import About, HookRule
 from clawtop.control.hooked import HookControl
 from clawtop.control.outcomes import Asker, failed
+from clawtop.control.process_plan import LocalAgent
+from clawtop.control.process_search import ProcessRule
+from clawtop.control.process_watch import ProcessWatch
+from clawtop.control.processes import Kept, ProcessControl
 from clawtop.control.record import DamagedHold
 from clawtop.control.watch import Watch
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import Abort, Command, Hold, HoldState, Outcome, Pause, Plan, Result, Resume, Target
 from clawtop.model.errors import ClawtopError
+from clawtop.model.local import LocalWork
 
 _GATEWAYS_AT_ONCE = 8
 _ENDING_SECONDS = 20.0
@@ -32,6 +37,9 @@ _KEPT = frozenset({HoldState.PAUSED, HoldState.FAILED, HoldState.REQUESTED})
 class Ways:
     """How agents are reached: the gateway of a target, None where it has none; what is known of it beside that.
 
+    What the config names comes first, by `processes` or else by `hooks`; then the processes of the works that an agent
+    of this machine has; then its gateway.
+
     With `config_hold` off no gateway's config is changed, and holds are kept only as long as clawtop runs.
     """
 
@@ -39,6 +47,8 @@ class Ways:
     about: Callable[[Target], About] = lambda _: About()
     hooks: Sequence[HookRule] = ()
     config_hold: bool = True
+    works_of: Callable[[Target], Sequence[LocalWork]] = lambda _: ()
+    processes: Sequence[ProcessRule] = ()
 
 
 class ReadOnly(ClawtopError):
@@ -73,6 +83,8 @@ class Switch:
         self._stopped_again: dict[Target, int] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._hooked = HookControl(self._store, ways.hooks)
+        self._processes = ProcessControl(self._store, ways.processes)
+        self._process_watch = ProcessWatch(self._processes.keep, self._kept)
 
     def holds(self) -> Mapping[Target, Hold]:
         """The hold on each target that has one, as far as it is known now."""
@@ -103,12 +115,14 @@ class Switch:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._watches.clear()
+        await self._process_watch.stop()
 
     async def verify(self, *, patience: float = 0.0) -> None:
         """Look whether the holds still hold. Nothing is changed. What runs may take `patience` seconds to end."""
         groups = self._by_gateway(self._holds)
         await asyncio.gather(
-            *(self._verify(control, targets, patience) for control, targets in groups.items() if control)
+            *(self._verify(control, targets, patience) for control, targets in groups.items() if control),
+            *(self._verify_processes(target) for target in groups.get(None, ()) if self._processes.has_stopped(target)),
         )
 
     async def plan(self, targets: Sequence[Target]) -> list[Plan]:
@@ -116,11 +130,11 @@ class Switch:
         plans: dict[Target, Plan] = {}
         for control, group in self._by_gateway(targets).items():
             if control is None:
-                plans |= {it: self._hooked.plan(it, self._ways.about(it), self._holds.get(it)) for it in group}
+                found = await asyncio.gather(*(self._plan_without_gateway(it) for it in group))
+                plans |= dict(zip(group, found, strict=True))
             else:
                 held = {it.agent: hold for it in group if (hold := self._holds.get(it)) is not None}
-                found = await control.plan([it.agent for it in group], held)
-                plans |= {plan.target: plan for plan in found}
+                plans |= {plan.target: plan for plan in await control.plan([it.agent for it in group], held)}
         return [plans[target] for target in targets]
 
     async def carry_out(self, command: Command) -> Outcome:
@@ -150,7 +164,9 @@ class Switch:
 
     def stopped_again(self, control: GatewayControl, agent: str, what: str) -> None:
         """Something started in a held agent all the same, and was cut off."""
-        target = Target(control.host, agent)
+        self._again(Target(control.host, agent), what)
+
+    def _again(self, target: Target, what: str) -> None:
         self._stopped_again[target] = self._stopped_again.get(target, 0) + 1
         with contextlib.suppress(OSError):
             self._audit.note(self._now(), self._person, target, "stopped-again", what)
@@ -177,7 +193,7 @@ class Switch:
         async def one(control: GatewayControl | None, group: Sequence[Target]) -> Sequence[Result]:
             async with limit:
                 if control is None:
-                    return await self._by_hooks(command, group, asker)
+                    return await asyncio.gather(*(self._without_gateway(command, target, asker) for target in group))
                 return await self._by_gateway_of(control, command, [target.agent for target in group], asker)
 
         groups = self._by_gateway(targets)
@@ -198,15 +214,46 @@ class Switch:
             case Abort():
                 return await control.abort(agents, commands=command.commands)
 
-    async def _by_hooks(self, command: Command, targets: Sequence[Target], asker: Asker) -> Sequence[Result]:
-        return await asyncio.gather(
-            *(self._hooked.carry_out(_verb(command), target, self._ways.about(target), asker) for target in targets)
-        )
+    async def _without_gateway(self, command: Command, target: Target, asker: Asker) -> Result:
+        if not self._is_local(target):
+            return await self._hooked.carry_out(_verb(command), target, self._ways.about(target), asker)
+        agent, processes = self._local(target), self._processes
+        loop = asyncio.get_running_loop()
+
+        def told(state: HoldState, detail: str) -> None:
+            loop.call_soon_threadsafe(self._tell, target, state, detail, asker)
+
+        match command:
+            case Pause():
+                return await asyncio.to_thread(processes.pause, agent, asker, told)
+            case Resume():
+                return await asyncio.to_thread(processes.resume, agent, asker, force=command.force, keep=command.keep)
+            case Abort():
+                return await asyncio.to_thread(processes.abort, agent)
+
+    async def _plan_without_gateway(self, target: Target) -> Plan:
+        held = self._holds.get(target)
+        if self._is_local(target):
+            return await asyncio.to_thread(self._processes.plan, self._local(target), held)
+        return self._hooked.plan(target, self._ways.about(target), held)
+
+    def _is_local(self, target: Target) -> bool:
+        """Whether this target is reached by its processes."""
+        about = self._ways.about(target)
+        if self._processes.has_stopped(target) or self._processes.has_rule(target, about):
+            return True
+        return not self._hooked.has_rule(target, about) and bool(self._ways.works_of(target))
+
+    def _local(self, target: Target) -> LocalAgent:
+        return LocalAgent(target, self._ways.about(target), tuple(self._ways.works_of(target)))
+
+    def _is_of_a_gateway(self, target: Target) -> bool:
+        return not self._is_local(target) and not self._ways.works_of(target)
 
     def _by_gateway(self, targets: Collection[Target]) -> dict[GatewayControl | None, list[Target]]:
         groups: dict[GatewayControl | None, list[Target]] = {}
         for target in dict.fromkeys(targets):
-            address = self._ways.gateway_of(target)
+            address = self._ways.gateway_of(target) if self._is_of_a_gateway(target) else None
             control = None if address is None else self._control(target.host, address)
             groups.setdefault(control, []).append(target)
         return groups
@@ -225,6 +272,31 @@ class Switch:
             if hold is not None and hold.since:
                 self._holds[target] = replace(hold, state=state, detail=detail)
         self._on_change()
+
+    async def _verify_processes(self, target: Target) -> None:
+        state, detail = await asyncio.to_thread(self._processes.verify, target)
+        self._stand(target, state, detail)
+
+    def _kept(self, target: Target, kept: Kept) -> None:
+        """A look at the processes of a hold; nothing changes where they stand still as they did."""
+        hold = self._holds.get(target)
+        if hold is None:
+            return
+        if kept.lifted:
+            self._take({target: Result(target, verified=True, detail="lifted by somebody else")})
+            return
+        if kept.state is not HoldState.FAILED or hold.state is not HoldState.FAILED:
+            # one that cannot be kept still is not told of at each look
+            for what in kept.again:
+                self._again(target, what)
+        if kept.state is not hold.state:
+            self._stand(target, kept.state, kept.detail)
+
+    def _stand(self, target: Target, state: HoldState, detail: str) -> None:
+        hold = self._holds.get(target)
+        if hold is not None and hold.since:
+            self._holds[target] = replace(hold, state=state, detail=detail or hold.detail)
+            self._on_change()
 
     def _take(self, results: Mapping[Target, Result]) -> None:
         for target, result in results.items():
@@ -266,6 +338,7 @@ class Switch:
                 watch = Watch(control, self)
                 self._watches[control] = (watch, asyncio.create_task(watch.run()))
             self._watches[control][0].keep(agents)
+        self._process_watch.watch([it for it in groups.get(None, ()) if self._processes.has_stopped(it)])
 
     def _end(self, task: asyncio.Task[None]) -> None:
         task.cancel()

@@ -70,6 +70,21 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningProcess:
+    """A process of this machine that runs a target, and the names of all that it has started.
+
+    Names are programs and scripts, never arguments, which may hold secrets. `started` is Unix ms; `stopped` says how
+    many of all these somebody has stopped already.
+    """
+
+    pid: int
+    command: str
+    started: int
+    children: tuple[str, ...] = ()
+    stopped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CronJob:
     """A cron job that is on. `model` is its own one, None where it takes the agent's."""
 
@@ -109,6 +124,7 @@ class Means(StrEnum):
 
     GATEWAY = "gateway"
     HOOK = "hook"
+    PROCESS = "process"
     NONE = "none"
 
 
@@ -117,7 +133,8 @@ class Plan:
     """What a pause of a target would do, as its question shows it before anything is done.
 
     `config_hold` says whether the gateway's config will be changed. `problem` says why nothing can be known or done;
-    the other fields are empty then. `held` is the hold that stands already.
+    the other fields are empty then, but for the processes that can be ended and not paused. `held` is the hold that
+    stands already.
     """
 
     target: Target
@@ -131,6 +148,12 @@ class Plan:
     escalations: tuple[Escalation, ...] = ()
     problem: str | None = None
     held: Hold | None = None
+    processes: tuple[RunningProcess, ...] = ()
+
+    @property
+    def pauses(self) -> bool:
+        """Whether a pause has a way to it, as far as is known."""
+        return self.means is not Means.NONE and not (self.means is Means.PROCESS and self.problem is not None)
 
 
 @dataclass(frozen=True, slots=True)

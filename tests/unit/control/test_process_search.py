@@ -143,7 +143,7 @@ def test_one_that_holds_the_log_open_is_it(tmp_path: Path, program: Path) -> Non
 
 
 def test_two_terminals_in_one_folder_are_both_the_agents(family: Family, tmp_path: Path, program: Path) -> None:
-    with Family(family.folder, one("second"), command=(str(program),)) as second:
+    with Family(tmp_path / "second", one("second"), (str(program),), family.folder) as second:
         pids = {family.root.pid, second.process.pid}
         assert set(found(AGENT, work(family.folder))) == pids
         named = work(family.folder, pid=family.root.pid, started=began(family.root.pid), last_at=0)

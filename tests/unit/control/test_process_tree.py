@@ -286,7 +286,7 @@ def test_what_another_hold_keeps_is_spared_and_counts_as_its(family: Family) -> 
     first = tree_of(family)
     halted(first)
     table = ProcessTable()
-    second = Tree(table, held=first.members)
+    second = Tree(table, held=lambda: first.members)
     second.take([it for it in first.members if it.pid == family.named("tool").pid])
     second.grow()
 
