@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,7 @@ def _act(verb: str, options: argparse.Namespace) -> int:
     from clawtop.control.hook import About  # noqa: PLC0415
     from clawtop.control.switch import Switch  # noqa: PLC0415
     from clawtop.model.commands import Target  # noqa: PLC0415
+    from clawtop.model.local import LocalWork  # noqa: PLC0415
     from clawtop.reach import Reach  # noqa: PLC0415
 
     settings = config.load(os.environ, {}, named=options.config)
@@ -73,17 +75,26 @@ def _act(verb: str, options: argparse.Namespace) -> int:
         return export.run(options, sources)
     reach = Reach(sources, os.environ, _token_file(options))
 
+    @cache
     def known() -> list[control_cli.Known]:
         return _known(sources, options)
 
-    hooked = {agent.target: agent for agent in known()} if settings.hooks and verb != "holds" else {}
+    by_project = settings.hooks or any(rule.project != "*" for rule in settings.processes)
+    seen = {agent.target: agent for agent in known()} if by_project and verb != "holds" else {}
 
     def about(target: Target) -> About:
-        agent = hooked.get(target)
+        agent = seen.get(target)
         return About(project=min(agent.projects, default=None)) if agent else About()
 
+    def works_of(target: Target) -> Sequence[LocalWork]:
+        if reach.is_local(target):
+            known()  # only a source that was read can tell
+        return reach.works_of(target)
+
     def switch() -> Switch:
-        ways = reach.ways(about, settings.hooks, config_hold=settings.config_hold)
+        ways = reach.ways(
+            about, settings.hooks, settings.processes, config_hold=settings.config_hold, works_of=works_of
+        )
         return Switch(state_folder(), ways, readonly=settings.readonly)
 
     return control_cli.run(verb, options, control_cli.Scene(switch, reach.hosts, known))
@@ -340,7 +351,7 @@ def _live_engine(asked: _Asked) -> "Engine":
         return About() if row is None else About(project=row.project, user=row.user)
 
     def switch(on_change: Callable[[], None]) -> Switch:
-        ways = reach.ways(about, settings.hooks, config_hold=settings.config_hold)
+        ways = reach.ways(about, settings.hooks, settings.processes, config_hold=settings.config_hold)
         return Switch(state_folder(), ways, readonly=settings.readonly, on_change=on_change)
 
     sources = [*asked.sources, *reach.companions()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clawtop.control.hook import HookCall, HookCommand, HookRequest, HookRule
+from clawtop.control.process_rule import ProcessRule
 from clawtop.fleet.order import SORTS
 from clawtop.formats.attribution import ProjectRule
 from clawtop.model.errors import UsageError
@@ -42,6 +43,7 @@ class Settings:
     projects: tuple[ProjectRule, ...] = ()
     config_hold: bool = True
     hooks: tuple[HookRule, ...] = ()
+    processes: tuple[ProcessRule, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -132,6 +134,25 @@ def _hook(value: object, place: int) -> HookRule:
     name = _text(value.get("name", f"hook {place}"))
     agent, project, source = (_text(value.get(each, "*")) for each in globs[1:])
     return HookRule(name, agent, project, source, calls.get("pause"), calls.get("resume"), calls.get("abort"))
+
+
+def _process_rules(value: object) -> tuple[ProcessRule, ...]:
+    if not isinstance(value, list):
+        raise _NotExpectedError
+    return tuple(_process_rule(each) for each in value)
+
+
+def _process_rule(value: object) -> ProcessRule:
+    """Exactly one of pidfile and command; a glob that fits every command would stop whatever there is."""
+    known = {"agent", "project", "host", "pidfile", "command"}
+    if not isinstance(value, dict) or not value.get("agent") or not value.keys() <= known:
+        raise _NotExpectedError
+    if not all(isinstance(each, str) for each in value.values()):
+        raise _NotExpectedError
+    pidfile, command = value.get("pidfile"), value.get("command")
+    if bool(pidfile) is bool(command) or (command is not None and not command.strip("*? ")):
+        raise _NotExpectedError
+    return ProcessRule(**value)
 
 
 def _call(value: object, timeout: float) -> HookCall:
@@ -255,12 +276,13 @@ class _Draft:
         options = {
             "config_hold": _Option("config_hold", "config_hold", "true or false", _flag, ""),
             "hook": _Option("hooks", "hook", _HOOK, _hooks, ""),
+            "process": _Option("processes", "process", _PROCESS, _process_rules, ""),
         }
         for name, each in control.items():
             if name in options:
                 self._take(options[name], each, f"{path}: control.{name}", path)
         if control.keys() - options.keys() or not isinstance(value, dict):
-            self.problems.append(f"{path}: [control] knows only {' and '.join(options)}")
+            self.problems.append(f"{path}: [control] knows only {', '.join(options)}")
 
     def _take_keys(self, value: object, path: str) -> None:
         if not isinstance(value, dict) or not all(isinstance(keys, str) for keys in value.values()):
@@ -277,6 +299,10 @@ class _Draft:
 _HOOK = (
     "tables with pause, resume or abort (an argument list, or {url = ...}) "
     "and any of name, agent, project, source, timeout"
+)
+_PROCESS = (
+    "tables with agent and either pidfile or command (a glob on the whole command line), "
+    'and any of project, host, e.g. agent = "billing-bot", pidfile = "/run/user/1000/billing.pid"'
 )
 _RULE = 'tables with name and any of path, session, agent (globs), e.g. name = "billing", path = "/srv/billing*"'
 
@@ -325,6 +351,7 @@ def effective(settings: Settings, path: Path) -> str:
     origin = settings.origins.get("config_hold", "default")
     lines += ["", "[control]", f"config_hold = {_toml(settings.config_hold)}  # {origin}"]
     lines += [f"# hook {hook.name}: agent {hook.agent}, project {hook.project}" for hook in settings.hooks]
+    lines += [f"# process of agent {rule.agent}, project {rule.project}" for rule in settings.processes]
     lines += [f"# problem: {problem}" for problem in settings.problems]
     return "\n".join(lines) + "\n"
 
@@ -356,6 +383,12 @@ def commented_default() -> str:
         '# pause = ["systemctl", "--user", "stop", "billing"]',
         '# resume = ["systemctl", "--user", "start", "billing"]',
         "# timeout = 10",
+        "# Which process of yours runs an agent, where nothing else says so: it is stopped with all that it started.",
+        "# [[control.process]]",
+        '# agent = "billing-*"',
+        '# pidfile = "/run/user/1000/billing.pid"',
+        "# or, instead of pidfile, a glob on the whole command line:",
+        '# command = "python* */billing/bot.py*"',
     ]
     return "\n".join(lines) + "\n"
 

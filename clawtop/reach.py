@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from clawtop.control.hook import About, HookRule
+from clawtop.control.process_rule import ProcessRule
 from clawtop.control.switch import Ways
 from clawtop.gateway.addresses import find_address
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import Target
+from clawtop.model.local import LocalWork
 from clawtop.sources import Source
 from clawtop.sources.gateway import GatewaySource
 from clawtop.sources.openclaw import HOST, OpenClawSource
@@ -33,6 +36,14 @@ def _place(address: GatewayAddress) -> tuple[str | None, int | None]:
     return "localhost" if at.hostname in _LOOPBACK else at.hostname, at.port
 
 
+@runtime_checkable
+class Local(Protocol):
+    """A source whose agents are processes of this machine."""
+
+    def places(self, agent: str) -> Sequence[LocalWork]:
+        """Where an agent works, the most recent first. In the engine's loop only, and nothing before it was read."""
+
+
 class Reach:
     """The gateways beside homes, and those that are sources themselves.
 
@@ -44,6 +55,8 @@ class Reach:
         self._homes = [source for source in sources if isinstance(source, OpenClawSource)]
         gateways = [source for source in sources if isinstance(source, GatewaySource)]
         self._gateways = {source.host: source.address for source in gateways if source.host != HOST}
+        # their agents are called by the product and the folder, as their URIs are
+        self._local = [(source.uri.partition(":")[0], source) for source in sources if isinstance(source, Local)]
         self._named = {_place(source.address) for source in gateways}
         self._environment = environment
         self._token_file = token_file
@@ -51,7 +64,7 @@ class Reach:
     @property
     def hosts(self) -> Sequence[str]:
         """The hosts on which an agent may be stopped."""
-        return [*([HOST] if self._homes else []), *self._gateways]
+        return [*([HOST] if self._homes or self._local else []), *self._gateways]
 
     def companions(self) -> Sequence[Source]:
         """A live source for the gateway of each home. Raises UsageError for a token file that cannot be used."""
@@ -72,15 +85,35 @@ class Reach:
         homes = [home for home in self._homes if (home.folder / "agents" / target.agent).is_dir()] or self._homes
         return self._beside(homes[0])[0] if homes else None
 
+    def is_local(self, target: Target) -> bool:
+        """Whether a source that knows where its agents work may speak of this one."""
+        return target.host == HOST and any(target.agent.startswith(f"{kind}:") for kind, _ in self._local)
+
+    def works_of(self, target: Target) -> Sequence[LocalWork]:
+        """Where an agent of this machine works, as far as its source was read."""
+        if not self.is_local(target):
+            return ()
+        found = [work for _, source in self._local for work in source.places(target.agent)]
+        return sorted(found, key=lambda work: work.last_at, reverse=True)
+
     def ways(
         self,
         about: Callable[[Target], About] = lambda _: About(),
         hooks: Sequence[HookRule] = (),
+        processes: Sequence[ProcessRule] = (),
         *,
         config_hold: bool = True,
+        works_of: Callable[[Target], Sequence[LocalWork]] | None = None,
     ) -> Ways:
         """What a Switch needs to know."""
-        return Ways(self.gateway_of, about, hooks, config_hold=config_hold)
+        return Ways(
+            self.gateway_of,
+            about,
+            hooks,
+            config_hold=config_hold,
+            works_of=works_of or self.works_of,
+            processes=processes,
+        )
 
     def _beside(self, home: OpenClawSource) -> tuple[GatewayAddress | None, list[str]]:
         return find_address(home.folder, home.config, self._environment, self._token_file)

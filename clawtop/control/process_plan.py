@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from clawtop.control.hook import About
-from clawtop.control.process_search import PRODUCTS, ProcessRule
+from clawtop.control.process_rule import ProcessRule
+from clawtop.control.process_search import PRODUCTS
 from clawtop.control.process_table import ProcessTable, State, reviver
 from clawtop.control.process_tree import Tree, identity_of, label, tops
 from clawtop.control.record import ProcessBefore, Search

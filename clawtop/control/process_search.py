@@ -10,10 +10,8 @@ from typing import Any
 
 import psutil
 
-from clawtop.control.hook import About
 from clawtop.control.process_table import Identity, ProcessTable, command, owner
 from clawtop.control.record import LogBefore, Search
-from clawtop.model.commands import Target
 from clawtop.model.local import LocalWork
 from clawtop.plain import printable
 
@@ -22,33 +20,6 @@ _MOST_LOGS = 50
 _MOST_PIDFILE = 64
 _SCRIPT_PLACES = 4
 _SHOWN = 120
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessRule:
-    """One `[[control.process]]`: globs that pick the agents, and which processes of this user run them.
-
-    `pidfile` is the path of a file with a pid, `command` a glob on the whole command line, its words joined by spaces.
-    """
-
-    agent: str
-    project: str = "*"
-    host: str = "local"
-    pidfile: str | None = None
-    command: str | None = None
-
-    def matches(self, target: Target, about: About) -> bool:
-        """Whether this rule is for that agent."""
-        return (
-            fnmatchcase(target.agent, self.agent)
-            and fnmatchcase(target.host, self.host)
-            and fnmatchcase(about.project or "", self.project)
-        )
-
-    @property
-    def search(self) -> Search:
-        """By what a hold finds its processes again."""
-        return Search(pidfile=self.pidfile, command=self.command)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from clawtop.control.hook import About
 from clawtop.control.outcomes import Asker, failed
 from clawtop.control.process_outcomes import aborted, asked, paused, resumed, unsupported
 from clawtop.control.process_plan import HINT, LocalAgent, plan_of, revived, unknown
-from clawtop.control.process_search import Found, ProcessRule, find, find_again, logs_now, logs_of, search_of
+from clawtop.control.process_rule import ProcessRule
+from clawtop.control.process_search import Found, find, find_again, logs_now, logs_of, search_of
 from clawtop.control.process_table import Identity, ProcessTable, State
 from clawtop.control.process_tree import Going, Halt, Tree, WithClawtop, end, grown, identity_of, label
 from clawtop.control.record import DamagedHold, HoldRecord, ProcessBefore, Search, TreeBefore

@@ -18,7 +18,7 @@ from clawtop.control.hook import About, HookRule
 from clawtop.control.hooked import HookControl
 from clawtop.control.outcomes import Asker, failed
 from clawtop.control.process_plan import LocalAgent
-from clawtop.control.process_search import ProcessRule
+from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_watch import ProcessWatch
 from clawtop.control.processes import Kept, ProcessControl
 from clawtop.control.record import DamagedHold
@@ -217,8 +217,10 @@ class Switch:
     async def _without_gateway(self, command: Command, target: Target, asker: Asker) -> Result:
         if not self._is_local(target):
             return await self._hooked.carry_out(_verb(command), target, self._ways.about(target), asker)
-        agent, processes = self._local(target), self._processes
-        loop = asyncio.get_running_loop()
+        processes, loop = self._processes, asyncio.get_running_loop()
+        # what a hold has stopped it knows by itself, and reading logs takes long
+        known = isinstance(command, Resume) and processes.has_stopped(target)
+        agent = LocalAgent(target, self._ways.about(target)) if known else self._local(target)
 
         def told(state: HoldState, detail: str) -> None:
             loop.call_soon_threadsafe(self._tell, target, state, detail, asker)

@@ -9,6 +9,7 @@ from clawtop import config
 from clawtop.cli import main
 from clawtop.config import Settings, load
 from clawtop.control.hook import HookCommand, HookRequest
+from clawtop.control.process_rule import ProcessRule
 from clawtop.model.errors import UsageError
 from tests.openclaw_homes import T0, answer, header, session_file
 
@@ -149,3 +150,44 @@ def test_hooks_stop_what_no_gateway_runs(path: Path) -> None:
     assert hook.pause == HookCommand(("systemctl", "stop", "billing"), 3.0)
     assert hook.resume == HookRequest("https://ops/resume", "POST", {"Authorization": "OPS_TOKEN"}, 3.0)
     assert hook.abort is None
+
+
+def test_processes_are_named_by_a_pid_file_or_a_command(path: Path) -> None:
+    text = """
+    [[control.process]]
+    agent = "billing-*"
+    pidfile = "/run/billing.pid"
+    [[control.process]]
+    agent = "bot"
+    project = "api"
+    host = "ci"
+    command = "python* */bot.py*"
+    """
+    settings = loaded(path, text)
+
+    assert settings.problems == ()
+    assert settings.processes == (
+        ProcessRule("billing-*", pidfile="/run/billing.pid"),
+        ProcessRule("bot", "api", "ci", command="python* */bot.py*"),
+    )
+    assert "# process of agent billing-*, project *" in config.effective(settings, path)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'agent = "bot"',
+        'pidfile = "/run/x"',
+        'agent = "bot"\npidfile = "/run/x"\ncommand = "x"',
+        'agent = "bot"\npidfile = ""',
+        'agent = "bot"\ncommand = "* *"',
+        'agent = "bot"\ncommand = 5',
+        'agent = "bot"\ncommand = "x"\nsignal = "KILL"',
+    ],
+)
+def test_a_process_that_is_not_named_clearly_is_a_problem(path: Path, rule: str) -> None:
+    settings = loaded(path, f"[[control.process]]\n{rule}\n")
+
+    assert settings.processes == ()
+    assert "control.process" in settings.problems[0]
+    assert "pidfile or command" in settings.problems[0]

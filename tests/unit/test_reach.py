@@ -7,8 +7,9 @@ import pytest
 
 from clawtop.discovery import open_source
 from clawtop.model.commands import Target
+from clawtop.model.local import LocalWork
 from clawtop.reach import Reach, paired
-from clawtop.sources import Source
+from clawtop.sources import Outlet, Source
 from clawtop.sources.gateway import GatewaySource
 
 TOKEN = {"OPENCLAW_GATEWAY_TOKEN": "dummy"}
@@ -53,3 +54,27 @@ def test_another_gateway_is_a_source_by_itself(tmp_path: Path) -> None:
     assert gateways(list(reach.companions())) == [("gateway:ws://127.0.0.1:18999", "local")]
     assert reach.hosts == ["local", "127.0.0.1:18998"]
     assert reach.gateway_of(Target("elsewhere", "coder")) is None
+
+
+class _Places:
+    """A source that knows where its agents work."""
+
+    uri = "claude:/home/kim/.claude"
+
+    async def run(self, outlet: Outlet, *, follow: bool) -> None:
+        """Nothing to read."""
+
+    def places(self, agent: str) -> list[LocalWork]:
+        """Two sessions in one folder, the later one last."""
+        return [LocalWork(agent, "/srv/api", f"s{at}", Path(f"/log{at}"), last_at=at) for at in (1, 2)]
+
+
+def test_agents_of_this_machine_are_looked_for_where_they_work(tmp_path: Path) -> None:
+    reach = Reach([_Places(), open_source(home(tmp_path, 18999))], TOKEN, None)
+
+    assert [work.session for work in reach.works_of(Target("local", "claude:api"))] == ["s2", "s1"]
+    assert reach.works_of(Target("local", "codex:api")) == ()
+    assert reach.works_of(Target("local", "coder")) == ()
+    assert reach.works_of(Target("elsewhere", "claude:api")) == ()
+    assert Reach([_Places()], TOKEN, None).hosts == ["local"]
+    assert list(reach.ways().works_of(Target("local", "coder"))) == []

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from clawtop.control.hook import About
+from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_search import (
     PRODUCTS,
-    ProcessRule,
     find,
     find_again,
     is_of,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clawtop.control.hook import About, HookCommand, HookRule
-from clawtop.control.process_search import ProcessRule
+from clawtop.control.process_rule import ProcessRule
 from clawtop.control.switch import ReadOnly, Switch, Ways
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import Abort, HoldState, Means, Pause, Resume, Target

@@ -15,7 +15,7 @@ from clawtop.control.holds import HoldStore
 from clawtop.control.hook import About
 from clawtop.control.outcomes import Asker
 from clawtop.control.process_plan import LocalAgent
-from clawtop.control.process_search import ProcessRule
+from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_table import Identity, NotAllowed, ProcessTable
 from clawtop.control.processes import Kept, ProcessControl
 from clawtop.control.record import HoldRecord, ProcessBefore, TreeBefore
