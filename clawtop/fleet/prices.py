@@ -73,8 +73,7 @@ class PriceBook:
         for above, price, longer in rates_at(at):
             if context > above:
                 cost = cost_of(price, tokens) + (longer - price.cache_write) * cache_write_1h
-                rounded = (abs(cost) + _MILLION // 2) // _MILLION
-                return rounded if cost >= 0 else -rounded
+                return round(cost / _MILLION)  # half to even: of many calls none adds up to more than they cost
         return None
 
 

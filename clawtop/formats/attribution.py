@@ -109,7 +109,7 @@ class Attribution:
             host=self.host,
             agent=self.agent,
             session=session,
-            project=facts.project or self._ruled(facts) or _last_part(facts.cwd),
+            project=facts.project or project_of(self._projects, facts.cwd, facts.session_key, self.agent),
             user=named.peer,
             owner=facts.owner,
             task=facts.label,
@@ -119,14 +119,16 @@ class Attribution:
             session_key=facts.session_key,
         )
 
-    def _ruled(self, facts: SessionFacts) -> str | None:
-        """The project of the first rule that covers the session."""
-        rules = self._projects
-        return next((rule.name for rule in rules if rule.covers(facts.cwd, facts.session_key, self.agent)), None)
-
 
 _NOTHING = SessionFacts()
 
 
-def _last_part(path: str | None) -> str | None:
+def project_of(rules: Sequence[ProjectRule], cwd: str | None, session_key: str | None, agent: str) -> str | None:
+    """The project of the first rule that covers a session, else the last part of its working directory."""
+    ruled = next((rule.name for rule in rules if rule.covers(cwd, session_key, agent)), None)
+    return ruled or last_part(cwd)
+
+
+def last_part(path: str | None) -> str | None:
+    """The name of the folder that a path leads to, None where it has none."""
     return (path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or None) if path else None

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from .made import NOW
 
 SOME = Tokens(1000, 200, 30_000, 4000)
 MUCH = Tokens(250_000, 9_999, 1, 3)
+AT = datetime.fromtimestamp(NOW / 1000, UTC)  # some prices depend on the hour
 
 
 @pytest.mark.parametrize("tokens", [SOME, MUCH])
@@ -34,7 +36,7 @@ def test_list_prices_are_those_of_genai_prices(provider: str, model: str, tokens
         cache_read_tokens=tokens.cache_read,
         cache_write_tokens=tokens.cache_write,
     )
-    dollars = calc_price(usage, model, provider_id=provider).total_price
+    dollars = calc_price(usage, model, provider_id=provider, genai_request_timestamp=AT).total_price
     listed = PriceBook().listed(provider, model, NOW, tokens)
     assert listed is not None
     assert abs(listed - dollars * Decimal(1_000_000)) <= 1
@@ -50,7 +52,7 @@ def test_a_cache_that_lasts_an_hour_has_its_own_price(model: str, tokens: Tokens
         cache_write_tokens=tokens.cache_write,
         cache_write_1h_tokens=3000,
     )
-    dollars = calc_price(usage, model, provider_id="anthropic").total_price
+    dollars = calc_price(usage, model, provider_id="anthropic", genai_request_timestamp=AT).total_price
     listed = PriceBook().listed("anthropic", model, NOW, tokens, cache_write_1h=3000)
     assert listed is not None
     assert abs(listed - dollars * Decimal(1_000_000)) <= 1
