@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 from clawtop.fleet.fleet import Fleet
 from clawtop.model.commands import Command, Hold, Means, Outcome, Plan, Result, Target
 from clawtop.model.errors import SourceError
-from clawtop.model.events import Blind, Event, PriceList
+from clawtop.model.events import Blind, Call, Event, PriceList
 from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Grouping, Health, Row, Snapshot, SourceStatus, View
 from clawtop.model.usage import Usage
-from clawtop.sources import Source
+from clawtop.sources import Echo, Source
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
@@ -32,6 +32,7 @@ _LONGEST_WAIT_SECONDS = 30.0
 _PRUNE_SECONDS = 60.0
 _IDLE_SECONDS = 1.0
 _LISTENER_SECONDS = 2.0
+_MOST_TOLD = 200_000
 _OF_ONE_AGENT = (Grouping.AGENT, Grouping.SESSION, Grouping.RUN)
 
 
@@ -117,6 +118,8 @@ class Engine:
         self._delay = delay
         self._follow = follow
         self._slots = [_slot(source) for source in sources]
+        self._echoes = [source for source in sources if isinstance(source, Echo)]
+        self._told: set[tuple[str, str, str]] = set()
         self._seq = 0
         self._snapshot = self._make(view)
         self._listener: Callable[[], None] | None = None
@@ -202,6 +205,7 @@ class Engine:
         def begin() -> None:
             slot = _slot(source)
             self._slots.append(slot)
+            self._echoes += [source] if isinstance(source, Echo) else []
             self._keep(self._supervise(slot))
             self._dirty.set()
 
@@ -216,7 +220,21 @@ class Engine:
                 self._fleet.fold(replace(event, at=latest - _SOON_MS))
             else:
                 self._fleet.fold(event)
+        if self._echoes and slot.source not in self._echoes:
+            self._tell_echoes(events)
         self._dirty.set()
+
+    def _tell_echoes(self, events: Sequence[Event]) -> None:
+        """Tell the sources that hear of spend from afar which sessions are read here call by call."""
+        for event in events:
+            if isinstance(event, Call) and event.key.session is not None:
+                told = (event.key.host, event.key.agent, event.key.session)
+                if told not in self._told:
+                    if len(self._told) >= _MOST_TOLD:
+                        self._told.clear()
+                    self._told.add(told)
+                    for echo in self._echoes:
+                        echo.told_elsewhere(*told)
 
     def report(self, status: SourceStatus, slot: _Slot) -> None:
         """Take over a source's status; `since` is when its health last changed."""

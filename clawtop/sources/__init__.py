@@ -1,7 +1,7 @@
 """Where events come from: the I/O around formats."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from clawtop.model.events import Event
 from clawtop.model.snapshot import SourceStatus
@@ -33,3 +33,11 @@ class Source(Protocol):
         With `follow` off it returns after what is there. Raises SourceError where it cannot be read; the
         engine shows that and runs it again, which may then repeat events.
         """
+
+
+@runtime_checkable
+class Echo(Protocol):
+    """A source whose spend others may tell better: telemetry of sessions whose own files are read, too."""
+
+    def told_elsewhere(self, host: str, agent: str, session: str) -> None:
+        """Another source tells this session call by call: take back what was told of it, and tell no more."""

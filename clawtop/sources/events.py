@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 from clawtop.formats.lines import LineSplitter
 from clawtop.formats.tagged import TaggedReader
@@ -47,6 +48,18 @@ class _Log:
 _Identity = tuple[int, int]
 
 
+class LineReader(Protocol):
+    """What makes events of lines. `skipped` counts by reason what could not be used."""
+
+    skipped: Counter[str]
+
+    def read(self, line: bytes, place: str) -> list[Event]:
+        """The events of one line; `place` is its identity where it has none of its own."""
+
+    def settle(self) -> list[Event]:
+        """What the end of what is there tells, also after each part of what is appended."""
+
+
 class EventsSource:
     """Tagged events of `path`: a file, a folder (its .jsonl, .json, .ndjson and .log files), or `-`, the descriptor
     `stdin`, which is finished at its end.
@@ -54,6 +67,9 @@ class EventsSource:
     A record without an event_id is known by its file's inode, its number there and a sum of its line. A file that
     begins with the same eight lines as another is a copy of it and passes for that one (rotation by copying).
     """
+
+    kind: ClassVar[str] = "events"
+    what: ClassVar[str] = "tagged events"
 
     def __init__(self, uri: str, path: str | Path, *, stdin: int = 0) -> None:
         self._uri = uri
@@ -67,8 +83,11 @@ class EventsSource:
         """`events:PATH`."""
         return self._uri
 
+    def _line_reader(self) -> LineReader:
+        return TaggedReader()
+
     def _begin(self) -> None:
-        self._reader = TaggedReader()
+        self._reader = self._line_reader()
         self._logs: dict[_Identity, _Log] = {}
         self._origins: dict[int, str] = {}
         self._troubles: dict[str, str] = {}
@@ -81,7 +100,7 @@ class EventsSource:
         self._begin()
         if self._stdin is not None:
             if os.isatty(self._stdin):
-                raise SourceError("standard input is a terminal; pipe tagged events into clawtop, or name a file")
+                raise SourceError(f"standard input is a terminal; pipe {self.what} into clawtop, or name a file")
             await self._stream(outlet, self._stdin, follow=follow)
         elif self._is_pipe():
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -106,8 +125,8 @@ class EventsSource:
             return stat.S_ISFIFO(self._path.stat().st_mode)
         except FileNotFoundError:
             raise SourceError(
-                f"{self._path} does not exist; name a file or a folder of tagged events with -s events:PATH, "
-                "or read standard input with -s events:-"
+                f"{self._path} does not exist; name a file or a folder of {self.what} with -s {self.kind}:PATH, "
+                f"or read standard input with -s {self.kind}:-"
             ) from None
         except OSError as error:
             raise SourceError(f"cannot read {self._path}: {error.strerror}") from error

@@ -72,34 +72,26 @@ def signal_of(message: Table) -> Signal | None:
 def decode(signal: Signal, message: Table, skipped: Counter[str]) -> Iterator[tuple[Scope, Record]]:
     """The records of a parsed body, one by one."""
     outer, inner, items = _LISTS[signal]
-    read: Callable[[Table, Counter[str]], Record | None]
-    read = {Signal.METRICS: _metric, Signal.TRACES: _span, Signal.LOGS: _log}[signal]
+    readers: dict[Signal, Callable[[Table, Counter[str]], Iterator[Record]]]
+    readers = {Signal.METRICS: _metric, Signal.TRACES: _span, Signal.LOGS: _log}
+    read = readers[signal]
     for each in _tables(message.get(outer), skipped):
         resource = _attributes(_table(each.get("resource")).get("attributes"))
         for part in _tables(each.get(inner), skipped):
             scope = Scope(resource, _text(_table(part.get("scope")).get("name")))
             for item in _tables(part.get(items), skipped):
                 try:
-                    record = read(item, skipped)
+                    for record in read(item, skipped):
+                        yield scope, record
                 except Unusable as reason:
                     skipped[str(reason)] += 1
-                else:
-                    if record is not None:
-                        yield scope, record
 
 
-def _metric(item: Table, skipped: Counter[str]) -> Metric | None:
+def _metric(item: Table, skipped: Counter[str]) -> Iterator[Metric]:
     name = next((name for name in _KINDS if isinstance(item.get(name), dict)), None)
     if name is None:
-        return None
-    data, read = item[name], _POINTS[name]
-    points = []
-    for point in _tables(data.get("dataPoints"), skipped):
-        try:
-            if not _whole(point.get("flags")) & _NO_VALUE:
-                points.append(read(point))
-        except Unusable as reason:
-            skipped[str(reason)] += 1
+        return iter(())
+    data = item[name]
     temporality = data.get("aggregationTemporality")
     return Metric(
         _text(item.get("name")),
@@ -109,8 +101,16 @@ def _metric(item: Table, skipped: Counter[str]) -> Metric | None:
         if isinstance(temporality, int | str)
         else Temporality.UNSPECIFIED,
         data.get("isMonotonic") is True,
-        tuple(points),
-    )
+    ).in_parts(_points(data, _POINTS[name], skipped))
+
+
+def _points(data: Table, read: Callable[[Table], Point], skipped: Counter[str]) -> Iterator[Point]:
+    for point in _tables(data.get("dataPoints"), skipped):
+        try:
+            if not _whole(point.get("flags")) & _NO_VALUE:
+                yield read(point)
+        except Unusable as reason:
+            skipped[str(reason)] += 1
 
 
 def _number_point(point: Table) -> Point:
@@ -164,9 +164,9 @@ _POINTS: dict[str, Callable[[Table], Point]] = {
 }
 
 
-def _span(item: Table, _: Counter[str]) -> Span:
+def _span(item: Table, _: Counter[str]) -> Iterator[Span]:
     status = _table(item.get("status"))
-    return Span(
+    yield Span(
         _hex(item.get("traceId"), 32),
         _hex(item.get("spanId"), 16),
         _hex(item.get("parentSpanId"), 16),
@@ -179,10 +179,10 @@ def _span(item: Table, _: Counter[str]) -> Span:
     )
 
 
-def _log(item: Table, _: Counter[str]) -> Log:
+def _log(item: Table, _: Counter[str]) -> Iterator[Log]:
     attributes = _attributes(item.get("attributes"))
     named = item.get("eventName") or attributes.get("event.name") or _table(item.get("body")).get("stringValue")
-    return Log(
+    yield Log(
         _whole(item.get("timeUnixNano")) or _whole(item.get("observedTimeUnixNano")),
         _text(named),
         attributes,

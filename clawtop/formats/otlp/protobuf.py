@@ -86,13 +86,12 @@ def _metrics(message: Any) -> Iterator[tuple[Scope, Record]]:
         for part in each.scope_metrics:
             scope = Scope(resource, part.scope.name[:MAX_TEXT])
             for metric in part.metrics:
-                found = _metric(metric)
-                if found is not None:
+                for found in _metric(metric):
                     yield scope, found
 
 
-def _metric(metric: "MetricMessage") -> Metric | None:
-    points: Iterable[Point]
+def _metric(metric: "MetricMessage") -> Iterator[Metric]:
+    points: Iterator[Point]
     kind, temporality, monotonic = Kind.GAUGE, Temporality.UNSPECIFIED, False
     match metric.WhichOneof("data"):
         case "sum":
@@ -108,8 +107,8 @@ def _metric(metric: "MetricMessage") -> Metric | None:
             temporality = _temporality(metric.exponential_histogram.aggregation_temporality)
             points = _exponential(metric.exponential_histogram.data_points)
         case _:
-            return None
-    return Metric(metric.name[:MAX_TEXT], metric.unit[:MAX_TEXT], kind, temporality, monotonic, tuple(points))
+            return iter(())
+    return Metric(metric.name[:MAX_TEXT], metric.unit[:MAX_TEXT], kind, temporality, monotonic).in_parts(points)
 
 
 def _temporality(number: int) -> Temporality:

@@ -1,6 +1,7 @@
 """OTLP records -> events: OpenClaw's, Claude Code's and whatever follows the GenAI conventions."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 from clawtop.formats.otlp.claude_code import ClaudeCode
 from clawtop.formats.otlp.genai import GenAi
@@ -55,7 +56,10 @@ class OtlpReader:
             if size >= _SLICE:
                 yield events
                 size, events = 0, []
-        yield [*events, *self._traces.flush(), *self._spend.flush(), *self._openclaw.flush()]
+        yield events
+        rest = chain(self._traces.flush(), self._spend.flush(), self._openclaw.flush())
+        while part := list(islice(rest, _SLICE)):
+            yield part
 
     def _read(self, scope: Scope, record: Record) -> list[Event]:
         sender = self._spend.directory.sender(scope.resource)

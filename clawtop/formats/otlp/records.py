@@ -3,9 +3,10 @@
 Times are Unix nanoseconds as they were sent, 0 where none was; ids are hex.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
+from itertools import islice
 
 MAX_TEXT = 4096
 """Characters of a text value that are kept."""
@@ -15,6 +16,7 @@ MAX_LIST = 16
 """Texts of a list that are kept."""
 MAX_BUCKETS = 1024
 """Buckets of a histogram that are looked at."""
+_POINTS_OF_A_PART = 250
 
 Value = str | int | float | bool | tuple[str, ...]
 Attributes = Mapping[str, Value]
@@ -70,14 +72,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric and its points. A gauge has no temporality."""
+    """A metric and its points, or some of them. A gauge has no temporality."""
 
     name: str
     unit: str
     kind: Kind
     temporality: Temporality
     monotonic: bool
-    points: tuple[Point, ...]
+    points: tuple[Point, ...] = ()
+
+    def in_parts(self, points: Iterator[Point]) -> Iterator["Metric"]:
+        """This metric with so many points at a time as take some milliseconds to read."""
+        while part := tuple(islice(points, _POINTS_OF_A_PART)):
+            yield replace(self, points=part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What all kinds of senders share: series, the pools of their spend, and what was seen already."""
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -187,16 +188,14 @@ class Spend:
         """Note what a body tells in detail; `flush` sets it against the metrics."""
         self._details += details
 
-    def flush(self) -> list[Event]:
+    def flush(self) -> Iterator[Event]:
         """The events of a whole body's metrics and details."""
         exports, self._exports = self._exports, {}
         details, self._details = self._details, []
-        events: list[Event] = []
         for pool, detail in details:
-            events += self.explain(pool, detail)
+            yield from self.explain(pool, detail)
         for (pool, _, _), each in exports.items():
-            events += self.pool(pool).grow(each.place, each.since, each.until, each.amounts, each.latencies)
-        return events
+            yield from self.pool(pool).grow(each.place, each.since, each.until, each.amounts, each.latencies)
 
     # ---- pools
 

@@ -1,0 +1,117 @@
+"""uvicorn within a loop that is somebody else's: no signals, no polling, no words on the terminal, no slow heads."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from clawtop.model.errors import SourceError
+from clawtop.sources.otlp.address import OtlpAddress
+from clawtop.sources.otlp.limits import Limits
+
+_BACKLOG = 128
+_KEEP_ALIVE_SECONDS = 65  # exporters send once a minute
+_LARGEST_HEAD = 32 * 1024
+
+
+def listen(address: OtlpAddress) -> socket.socket:
+    """A socket that is bound there. Raises SourceError where that cannot be."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, protocol)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(where)
+            found.listen(_BACKLOG)
+            found.settimeout(0)
+        except OSError:
+            found.close()
+            raise
+    except OSError as error:
+        advice = "stop what listens there, or name another port with -s otlp://HOST:PORT"
+        raise SourceError(f"cannot listen on {address.shown}: {error.strerror or error}; {advice}") from error
+    return found
+
+
+async def serve(app: Callable[..., Any], bound: socket.socket, limits: Limits) -> None:
+    """Answer requests until cancelled. The socket is closed at the end."""
+    logging.getLogger("uvicorn").parent = logging.getLogger("clawtop")
+    config = uvicorn.Config(
+        app,
+        http=_protocol(limits),
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=_LARGEST_HEAD,
+    )
+    server = _Server(config)
+    try:
+        await server.serve(sockets=[bound])
+    finally:
+        if server.started:
+            await server.shutdown(sockets=[bound])
+        bound.close()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the command line's."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Nothing is polled: whoever serves cancels."""
+        await self.on_tick(0)
+        await asyncio.Event().wait()
+
+
+def _protocol(limits: Limits) -> type[H11Protocol]:
+    """The protocol of one connection, which gives a request's head so long and takes so many connections."""
+
+    class Protocol(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > limits.connections:
+                transport.close()
+            else:
+                self._expect_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._expect_nothing()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            cycle: RequestResponseCycle | None = self.cycle
+            if cycle is not None and not cycle.response_complete:
+                self._expect_nothing()
+            else:
+                self._expect_head()
+
+        def _expect_head(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(limits.whole, self.transport.close)
+
+        def _expect_nothing(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return Protocol
