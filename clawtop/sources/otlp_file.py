@@ -52,7 +52,7 @@ class _Exports:
         return events
 
     def told_elsewhere(self, host: str, agent: str, session: str) -> None:
-        self._told += self._reader.told_elsewhere(host, agent, session)
+        self._told += self._reader.told_elsewhere(host, agent, session)  # put with what is read next
 
 
 class OtlpFileSource(EventsSource):
