@@ -128,6 +128,7 @@ class Operator:
             raw=raw,
             trouble=trouble,
             aborts=self.can("sessions.abort"),
+            announces=not self.can("audit.list"),
         )
 
     async def _config(self) -> tuple[Roster | None, str, str]:

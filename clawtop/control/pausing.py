@@ -22,6 +22,8 @@ _AT_ONCE = 8
 _TRIES = 3
 _QUIET_SECONDS = 20.0
 _PASSES = 2
+_RELOAD_SECONDS = 20.0
+_LOOK_SECONDS = 0.25
 _HEAD_START_SECONDS = 1.0
 _LAST_WRITE_SECONDS = 15.0
 CONFIG_HELD = f"config: model {HELD_MODEL}"
@@ -210,24 +212,31 @@ class Pausing:
         self._steps[agent].append(Step(f"model of {session.key} cleared", not detail, detail, _since(began)))
 
     async def _verify(self) -> dict[str, list[str]]:
-        """What does not hold yet, by agent. What came up since the plan was made is held in a second pass."""
-        for _ in range(_PASSES):
+        """What does not hold yet, by agent. What came up since the plan was made is held in further passes."""
+        passes, until = 0, time.monotonic() + _RELOAD_SECONDS
+        while True:
             doubts = {agent: list(found) for agent, found in self._doubts.items()}
             survey = await self._operator.survey()
-            problems = {agent: [*self._problems(agent, survey), *doubts[agent]] for agent in self._holds.records}
             late = {agent: (self._jobs_on(agent, survey), self._given(agent, survey)) for agent in self._holds.records}
-            if not any(jobs or sessions for jobs, sessions in late.values()):
-                break
-            for agent, (jobs, sessions) in late.items():
-                await self._note_jobs(agent, jobs)
-                await self._switch_off(agent, jobs)
-                await self._clear_models(agent, sessions)
-        return problems
+            if passes < _PASSES and any(jobs or sessions for jobs, sessions in late.values()):
+                passes += 1
+                for agent, (jobs, sessions) in late.items():
+                    await self._note_jobs(agent, jobs)
+                    await self._switch_off(agent, jobs)
+                    await self._clear_models(agent, sessions)
+            elif time.monotonic() < until and any(self._reloads(agent, survey) for agent in self._holds.records):
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                return {agent: [*self._problems(agent, survey), *doubts[agent]] for agent in self._holds.records}
+
+    def _reloads(self, agent: str, survey: Survey) -> bool:
+        """Whether the gateway has written its config and not taken it up yet, for which it waits while it is busy."""
+        return self._config_hold and not self._config_trouble and not runs_held(agent, survey)
 
     def _problems(self, agent: str, survey: Survey) -> Iterable[str]:
         if self._config_hold and self._config_trouble:
             yield f"its config is not held: {self._config_trouble}"
-        elif self._config_hold and not runs_held(agent, survey):
+        elif self._reloads(agent, survey):
             yield f"the gateway still runs it on {survey.models.get(agent) or 'another model'}"
         held = self._config_hold and not self._config_trouble
         yield from (f"cron job {job.name} is on" for job in self._jobs_on(agent, survey) if job.model or not held)

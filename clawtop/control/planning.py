@@ -38,7 +38,8 @@ class Survey:
     """What a gateway says of all its agents at one moment. `models` are what it runs each of them on, None if unsaid.
 
     `roster` is None where the config cannot be held, `trouble` says why. `raw` is the config file's text. `aborts` is
-    whether the gateway can abort any run and says which are active.
+    whether the gateway can abort any run and says which are active; `announces` whether it hands a subagent's answer
+    to its parent by a run of its own (observed on 2026.6.35).
     """
 
     activity: Activity
@@ -48,6 +49,7 @@ class Survey:
     raw: str = ""
     trouble: str = ""
     aborts: bool = True
+    announces: bool = False
 
     def sessions_of(self, agent: str) -> frozenset[str]:
         """The keys of an agent's sessions and of what they have spawned."""
@@ -150,6 +152,11 @@ def _gaps(agent: str, survey: Survey, running: Iterable[Work], *, config_hold: b
         if work.kind is WorkKind.COMMAND:
             why = "it is a process and not a run: it goes on (an abort with commands ends it)"
             yield Gap(f"shell command {work.tool or work.run or '?'}", why)
+    if survey.announces and any(work.kind is WorkKind.SUBAGENT for work in running):
+        why = (
+            "the gateway may hand it to its parent on the parent's old model; a running clawtop aborts that"
+        )
+        yield Gap("a subagent's answer", why)
     if not config_hold:
         yield Gap("what starts once clawtop has ended", "control.config_hold is off: only clawtop itself aborts it")
     elif survey.roster is None:

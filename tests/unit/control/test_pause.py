@@ -6,7 +6,7 @@ import pytest
 
 from clawtop.control.config_hold import HELD_MODEL, REVIEW_TOOL
 from clawtop.model.commands import Abort, HoldState, Means, Pause, Resume, Target, WorkKind
-from tests.fake_gateway import Refusal
+from tests.fake_gateway import FakeGateway, Params, Refusal
 from tests.unit.control.pretend import Pretend
 from tests.unit.control.stage import CODER, MAIN, hold_of, on_disk, pause, resume, switch_to
 
@@ -137,6 +137,35 @@ async def test_the_plan_names_what_will_be_touched(tmp_path: Path) -> None:
     assert any("shell command" in gap.what for gap in plan.not_covered)
     assert any("comments" in warning for warning in plan.warnings)
     assert pretend.aborted == []
+
+
+async def test_a_gateway_that_takes_up_its_config_later_is_waited_for(tmp_path: Path) -> None:
+    pretend = busy()
+    stale: list[object] = []
+
+    def agents(params: Params) -> object:
+        fresh = pretend.handlers()["agents.list"](params)
+        if pretend.writes and len(stale) < 2:
+            stale.append(fresh)
+            return {"defaultId": "main", "agents": [{"id": name, "model": "mock/normal"} for name in ("main", "coder")]}
+        return fresh
+
+    async with pretend.gateway(agents_list=agents) as gateway:
+        switch = switch_to(gateway, tmp_path)
+        result = await pause(switch)
+        await switch.stop()
+
+    assert result.verified, result.detail
+    assert len(stale) == 2
+
+
+async def test_where_a_subagents_answer_is_handed_on_by_itself_the_plan_says_so(tmp_path: Path) -> None:
+    handlers = busy().handlers()
+    del handlers["audit.list"]
+    async with FakeGateway(handlers) as gateway:
+        (plan,) = await switch_to(gateway, tmp_path).plan([CODER])
+
+    assert "a subagent's answer" in [gap.what for gap in plan.not_covered]
 
 
 async def test_an_agent_that_nobody_has_is_not_made(tmp_path: Path) -> None:
