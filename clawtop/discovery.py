@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clawtop.credentials import without_credentials
 from clawtop.formats.attribution import ProjectRule
 from clawtop.model.errors import UsageError
 from clawtop.sources import Source
 
-KINDS = ("openclaw:DIR", "gateway:ws://HOST:PORT", "events:PATH", "demo:")
+KINDS = ("openclaw:DIR", "gateway:ws://HOST:PORT", "events:PATH", "prometheus:URL", "demo:")
 
 
 def open_source(
@@ -21,7 +22,7 @@ def open_source(
     """The source that `uri` names. Raises UsageError for a kind that does not exist or a path that is missing in it."""
     kind, colon, rest = uri.partition(":")
     if not colon:
-        raise UsageError(f"source {uri!r} has no kind in front; one of {', '.join(KINDS)}")
+        raise UsageError(f"source {without_credentials(uri)!r} has no kind in front; one of {', '.join(KINDS)}")
     match kind:
         case "openclaw":
             from clawtop.sources.openclaw import OpenClawSource  # noqa: PLC0415 - only what is used is imported
@@ -39,11 +40,16 @@ def open_source(
             from clawtop.sources.events import EventsSource  # noqa: PLC0415
 
             return EventsSource(uri, Path("-") if rest == "-" else _path(uri, rest))
+        case "prometheus":
+            from clawtop.sources.prometheus import PrometheusSource  # noqa: PLC0415
+            from clawtop.sources.prometheus_api import parse_address as parse_prometheus  # noqa: PLC0415
+
+            return PrometheusSource(parse_prometheus(uri, environment, token_file))
         case "demo":
             from clawtop.sources.demo import DemoSource  # noqa: PLC0415
 
             return DemoSource(uri)
-    raise UsageError(f"source {uri!r} is of no known kind; one of {', '.join(KINDS)}")
+    raise UsageError(f"source {without_credentials(uri)!r} is of no known kind; one of {', '.join(KINDS)}")
 
 
 def _path(uri: str, rest: str) -> Path:

@@ -207,9 +207,11 @@ class Fleet:
             return
         strand = self._store.strand(event.key, event.provider, event.model)
         when = (event.at if 0 < event.at <= _LAST_MS else 0, mark)
-        if event.calls > 0 or any(event.tokens):
+        called = event.calls > 0 or any(event.tokens)
+        if called:
             strand.called = max(strand.called, when[0])
-        strand.latest = max(strand.latest, when)
+        if called or event.errors > 0:
+            strand.latest = max(strand.latest, when)
         list_price = None
         if event.cost is None and strand.cell.price is None:
             list_price = self._listed(event, when[0])

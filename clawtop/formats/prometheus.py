@@ -1,0 +1,363 @@
+"""The answers of a Prometheus -> events: what its counters grew by, from one look to the next.
+
+A counter that fell has begun again at 0, so all it shows is new; one of `clawtop export` begins again with all of
+history, so nothing is new that it told before. The first value of a series counts since the beginning, at no known
+time, where its target was not seen before or began anew with it; else it came to be between two looks.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import NamedTuple
+
+import orjson
+
+from clawtop.formats.prometheus_names import COST, KINDS, LATENCY, START, STATE, Family, Meaning, Target, meaning_of
+from clawtop.model.errors import Unusable
+from clawtop.model.events import Blind, Event, Increase, SessionState, State, Tokens
+from clawtop.model.keys import Key
+from clawtop.model.snapshot import Counters
+
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+HISTORY_MS = 7 * DAY_MS + HOUR_MS
+"""How far back windows reach, and a step more."""
+_STEPS = ((HISTORY_MS, HOUR_MS), (25 * HOUR_MS, 60_000), (65 * 60_000, 15_000))
+"""(until how long ago, how fine): hours for the days, minutes for the day, seconds for the hour."""
+_MOST = 10**15
+_MICRO = 10**6
+_MOST_METERS = 100_000
+_LABEL = slice(300)
+_COUNTERS = frozenset(field.name for field in fields(Counters)) - {"unpriced_calls"}
+_NEVER_TOLD = frozenset({"sessions", "runs", "context_pct"})
+_TOGETHER = {
+    "tokens": frozenset({"tokens", "tokens_per_min", "cache_read"}),
+    "cost": frozenset({"cost", "usd_per_hour"}),
+    "calls": frozenset({"calls", "calls_per_min"}),
+    LATENCY: frozenset({"latency_p50", "latency_p95"}),
+}
+"""Names of Row that are not known where a counter is not."""
+_COUNTED_AS = {**dict.fromkeys(KINDS, "tokens"), "unpriced_calls": "cost"}
+_OF_MODELS = ("tokens", "calls")
+
+
+class Found(NamedTuple):
+    """One series of an answer: its labels, and its values as (Unix ms, text), oldest first."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[int, str]]
+
+
+class Answer(NamedTuple):
+    """What a query found, and how many series of it were not as they should be."""
+
+    found: list[Found]
+    unusable: int
+
+
+def read_series(body: bytes) -> Answer:
+    """The series of an answer to a query. Raises Unusable with the Prometheus' own words where it is none."""
+    data = _data(body)
+    results = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(results, list):
+        raise Unusable("it has no result")
+    found = [one for one in map(_found, results) if one is not None]
+    return Answer(found, len(results) - len(found))
+
+
+def read_names(body: bytes) -> list[str]:
+    """The texts of an answer that is a list of them. Raises Unusable."""
+    data = _data(body)
+    if not isinstance(data, list):
+        raise Unusable("it is no list")
+    return [each for each in data if isinstance(each, str)]
+
+
+def _data(body: bytes) -> object:
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Unusable("it is no JSON") from None
+    if not isinstance(told, dict):
+        raise Unusable("it is no object")
+    if told.get("status") != "success":
+        raise Unusable(f"{told.get('errorType', 'no success')}: {told.get('error', '')}")
+    return told.get("data")
+
+
+def _found(result: object) -> Found | None:
+    if not isinstance(result, dict) or not isinstance(result.get("metric"), dict):
+        return None
+    labels, points = result["metric"], result.get("values", [result.get("value")])
+    try:
+        taken = [(round(at * 1000), text) for at, text in points]
+        known = {name: str.__getitem__(value, _LABEL) for name, value in labels.items()}
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return Found(known, taken)
+
+
+class Phase(NamedTuple):
+    """Looks at `start` + `step`, … up to `end`, Unix ms."""
+
+    start: int
+    end: int
+    step: int
+
+
+def phases(since: int, now: int) -> list[Phase]:
+    """When to look for what grew between two moments: the longer ago, the less often."""
+    found: list[Phase] = []
+    ends = [now - until for until, _ in _STEPS[1:]] + [now]
+    for (_, step), end in zip(_STEPS, ends, strict=True):
+        start = found[-1].end if found else since
+        steps = (end - start) // step
+        if steps > 0:
+            found.append(Phase(start, start + steps * step, step))
+    return found
+
+
+@dataclass(slots=True)
+class _Meter:
+    """One series: what it means, and its last value (a cost in millionths of a micro-dollar)."""
+
+    meaning: Meaning
+    last: int | None = None
+
+
+class _Cell(NamedTuple):
+    key: Key
+    provider: str
+    model: str
+
+
+class _Growth:
+    """What a cell grew by at one moment. `below` says how many calls took at most so many milliseconds."""
+
+    __slots__ = ("below", "by", "family")
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.by: Counter[str] = Counter()
+        self.below: Counter[float] = Counter()
+
+
+class PrometheusReader:
+    """What one Prometheus (`server`, its host and port) tells, from one look to the next.
+
+    `skipped` counts by reason what could not be used. `left_out` are those that tell of the same spend as others:
+    OpenClaw's own counters where clawtop reads that machine's agents, GenAI's beside OpenClaw's.
+    """
+
+    def __init__(self, server: str) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.left_out: set[tuple[Family, Target]] = set()
+        self._server = server
+        self._meters: dict[tuple[tuple[str, str], ...], _Meter | None] = {}
+        self._targets: set[Target] = set()
+        self._bounds: list[float] = []
+        self._priced: set[_Cell] = set()
+        self._paid: dict[tuple[str, str], tuple[int, int]] = {}
+        self._told: dict[tuple[str, str], tuple[Family, set[str]]] = {}
+        self._blind: set[tuple[str, str]] = set()
+        self._states: dict[tuple[str, str], State] = {}
+        self._count = 0
+
+    @property
+    def targets(self) -> Mapping[Family, int]:
+        """How many targets of each family are counted."""
+        return Counter(
+            family
+            for family, _ in {
+                (meter.meaning.family, meter.meaning.target) for meter in self._meters.values() if meter is not None
+            }
+        )
+
+    def survey(self, found: Iterable[Found]) -> None:
+        """See who tells of the same spend, before any of it is counted."""
+        meanings = [meaning for one in found if (meaning := meaning_of(one.labels, self._server)) is not None]
+        known = {(each.machine, each.full_model) for each in meanings if each.family is Family.CLAWTOP}
+        spending = [each for each in meanings if each.family is Family.OPENCLAW and set(each.counts) & {*KINDS, COST}]
+        self.left_out |= {each[:2] for each in spending if each.model and (each.machine, each.full_model) in known}
+        gateways = {each.target for each in spending}
+        self.left_out |= {each[:2] for each in meanings if each.family is Family.GENAI and each.target in gateways}
+
+    def take(self, found: Iterable[Found], *, opening: bool = False) -> list[Event]:
+        """What grew since the last look; with `opening` all that is there counts since the beginning."""
+        metered = [(meter, one.points) for one in found if (meter := self._meter(one.labels)) and one.points]
+        begun = self._begun(metered)
+        grown: dict[tuple[_Cell, int], _Growth] = {}
+        for meter, points in metered:
+            meaning = meter.meaning
+            if meaning.counts[0] in (START, STATE):
+                continue
+            cell = _Cell(meaning.key, meaning.provider, meaning.model)
+            since = begun.get(meaning.target, ())
+            for at, text in points:
+                more, new = self._grown(meter, text)
+                if more:
+                    when = 0 if new and (opening or at in since) else at
+                    growth = grown.get((cell, when))
+                    if growth is None:
+                        growth = grown[cell, when] = _Growth(meaning.family)
+                    _add(growth, meaning, more)
+        return [self._increase(cell, when, growth) for (cell, when), growth in grown.items()]
+
+    def states(self, found: Iterable[Found], at: int) -> list[Event]:
+        """The states of agents that changed, where all that is known now was found; who is gone is unknown."""
+        now: dict[tuple[str, str], State] = {}
+        for one in found:
+            if not one.points or one.points[-1][1] != "1":
+                continue
+            meter = self._meter(one.labels)
+            if meter is not None and meter.meaning.counts == (STATE,) and meter.meaning.state in _STATES:
+                now[meter.meaning.key[:2]] = State(meter.meaning.state)
+        gone = dict.fromkeys(self._states.keys() - now.keys(), State.UNKNOWN)
+        return self._changed({**gone, **now}, at)
+
+    def lost(self, at: int) -> list[Event]:
+        """Nobody knows any more what agents do."""
+        return self._changed(dict.fromkeys(self._states, State.UNKNOWN), at)
+
+    def blinds(self) -> list[Event]:
+        """What cannot be known of agents that were met since the last time; all their series have been found."""
+        events: list[Event] = []
+        for agent, (family, told) in self._told.items():
+            if agent in self._blind or (family is Family.CLAWTOP and told.isdisjoint(_OF_MODELS)):
+                continue
+            self._blind.add(agent)
+            unseen = {name for counter in (*_COUNTERS, *_TOGETHER) if counter not in told for name in _names(counter)}
+            events.append(Blind(Key(*agent), frozenset(unseen) | _NEVER_TOLD))
+        return events
+
+    def _changed(self, states: Mapping[tuple[str, str], State], at: int) -> list[Event]:
+        changed = {agent: state for agent, state in states.items() if self._states.get(agent) is not state}
+        self._states.update(changed)
+        return [SessionState(Key(*agent), at, state) for agent, state in changed.items()]
+
+    def _meter(self, labels: Mapping[str, str]) -> _Meter | None:
+        name = tuple(sorted(labels.items()))
+        if name in self._meters:
+            return self._meters[name]
+        if len(self._meters) >= _MOST_METERS:
+            self.skipped[f"series beyond the {_MOST_METERS:,} that can be told apart"] += 1
+            return None
+        meter = self._meters[name] = self._new(labels)
+        return meter
+
+    def _new(self, labels: Mapping[str, str]) -> _Meter | None:
+        meaning = meaning_of(labels, self._server)
+        if meaning is None or meaning[:2] in self.left_out:
+            return None
+        if meaning.counts == (LATENCY,) and meaning.bound not in self._bounds:
+            self._bounds = sorted({*self._bounds, meaning.bound})
+        if COST in meaning.counts:
+            self._priced.add(_Cell(meaning.key, meaning.provider, meaning.model))
+        if meaning.counts[0] not in (START, STATE):
+            told = self._told.setdefault(meaning.key[:2], (meaning.family, set()))[1]
+            told |= {_COUNTED_AS.get(each, each) for each in meaning.counts}
+        return _Meter(meaning)
+
+    def _begun(self, metered: Sequence[tuple[_Meter, Sequence[tuple[int, str]]]]) -> dict[Target, set[int]]:
+        """The looks at which a target was first seen, or had begun anew."""
+        begun: dict[Target, set[int]] = {}
+        first: dict[Target, int] = {}
+        for meter, points in metered:
+            target = meter.meaning.target
+            if meter.meaning.counts == (START,):
+                begun.setdefault(target, set()).update(at for at, text in points if self._grown(meter, text)[0])
+            if target not in self._targets:
+                first[target] = min(points[0][0], first.get(target, points[0][0]))
+        for target, at in first.items():
+            begun.setdefault(target, set()).add(at)
+        self._targets |= first.keys()
+        return begun
+
+    def _grown(self, meter: _Meter, text: str) -> tuple[int, bool]:
+        """(what a series grew by, whether it was never seen before)."""
+        try:
+            value = _pico(text) if COST in meter.meaning.counts else _whole(text)
+        except Unusable as why:
+            self.skipped[str(why)] += 1
+            return 0, False
+        last, meter.last = meter.last, value
+        if last is None:
+            return value, True
+        if value < last:
+            return 0 if meter.meaning.family is Family.CLAWTOP else value, False
+        return value - last, False
+
+    def _increase(self, cell: _Cell, at: int, growth: _Growth) -> Increase:
+        self._count += 1
+        by = growth.by
+        tokens = Tokens(*(by.pop(kind, 0) for kind in KINDS))
+        cost: int | None = self._micro_dollars(cell.key, by.pop(COST, 0))
+        if growth.family is not Family.CLAWTOP and cell not in self._priced:
+            cost = None
+        return Increase(
+            cell.key,
+            at,
+            f"{self._server}:{self._count}",
+            cell.provider,
+            cell.model,
+            tokens,
+            cost,
+            latencies=self._latencies(growth.below),
+            **by,
+        )
+
+    def _micro_dollars(self, key: Key, pico: int) -> int:
+        """Whole micro-dollars; what is left over is kept, so that an agent's sum is right to the last one."""
+        told, paid = self._paid.get(key[:2], (0, 0))
+        told += pico
+        due = (told + _MICRO // 2) // _MICRO
+        self._paid[key[:2]] = told, due
+        return due - paid
+
+    def _latencies(self, below: Mapping[float, int]) -> tuple[tuple[int, int], ...]:
+        """(milliseconds, how many): each bucket's calls in its middle, those beyond all bounds at the last one."""
+        found: list[tuple[int, int]] = []
+        lower, counted = 0.0, 0
+        for bound in self._bounds if below else ():
+            count = below.get(bound, counted) - counted
+            if count > 0:
+                middle = lower if bound == float("inf") else (lower + bound) / 2
+                found.append((round(middle), count))
+                counted += count
+            lower = bound
+        return tuple(found)
+
+
+_STATES = frozenset(state.value for state in State)
+
+
+def _names(counter: str) -> frozenset[str]:
+    return _TOGETHER.get(counter, frozenset({counter}))
+
+
+def _add(growth: _Growth, meaning: Meaning, more: int) -> None:
+    if meaning.counts == (LATENCY,):
+        growth.below[meaning.bound] += more
+        return
+    for name in meaning.counts:
+        growth.by[name] += more
+
+
+def _whole(text: str) -> int:
+    try:
+        value = int(float(text))
+    except (TypeError, ValueError, OverflowError):
+        raise Unusable("a value is no number") from None
+    if not 0 <= value <= _MOST:
+        raise Unusable("a value is negative or huge")
+    return value
+
+
+def _pico(text: str) -> int:
+    try:
+        value = int(Decimal(text).scaleb(12).to_integral_value())
+    except (TypeError, ValueError, ArithmeticError):
+        raise Unusable("a value is no number") from None
+    if not 0 <= value <= _MOST * _MICRO:
+        raise Unusable("a value is negative or huge")
+    return value
