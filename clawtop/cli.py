@@ -133,7 +133,14 @@ def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequenc
     token = _token_file(options)
     uris = options.source or settings.sources
     named: Sequence[Source] = [
-        open_source(uri, projects=settings.projects, environment=os.environ, token_file=token) for uri in uris
+        open_source(
+            uri,
+            projects=settings.projects,
+            environment=os.environ,
+            token_file=token,
+            attributes=settings.attributes,
+        )
+        for uri in uris
     ]
     if {"openclaw", "gateway"} <= {uri.partition(":")[0] for uri in uris}:
         from clawtop.reach import paired  # noqa: PLC0415

@@ -7,7 +7,7 @@ file, key and what was expected.
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from clawtop.control.hook import HookCall, HookCommand, HookRequest, HookRule
 from clawtop.control.process_rule import ProcessRule
 from clawtop.fleet.order import SORTS
 from clawtop.formats.attribution import ProjectRule
+from clawtop.formats.otlp.senders import AttributeMap
 from clawtop.model.errors import UsageError
 from clawtop.model.snapshot import Grouping, Window
 
@@ -41,6 +42,7 @@ class Settings:
     preset: str = "htop"
     keys: Mapping[str, str] = field(default_factory=dict)
     projects: tuple[ProjectRule, ...] = ()
+    attributes: AttributeMap = AttributeMap()
     config_hold: bool = True
     hooks: tuple[HookRule, ...] = ()
     processes: tuple[ProcessRule, ...] = ()
@@ -115,6 +117,12 @@ def _rule(value: object) -> ProjectRule:
     if not all(isinstance(each, str) for each in value.values()):
         raise _NotExpectedError
     return ProjectRule(**value)
+
+
+def _attribute_map(value: object) -> AttributeMap:
+    if not isinstance(value, dict) or not value.keys() <= {field.name for field in fields(AttributeMap)}:
+        raise _NotExpectedError
+    return AttributeMap(**{name: _words(names) for name, names in value.items()})
 
 
 def _hooks(value: object) -> tuple[HookRule, ...]:
@@ -194,7 +202,7 @@ _OPTIONS = (
     _Option("mouse", "mouse", "true or false", _flag, "take the mouse from the terminal"),
     _Option("readonly", "readonly", "true or false", _flag, "no key and no command that acts on an agent"),
 )
-_TABLES = {"keys", "project", "control"}
+_TABLES = {"keys", "project", "control", "attributes"}
 _BY_KEY = {option.key: option for option in _OPTIONS}
 
 
@@ -242,6 +250,8 @@ class _Draft:
                 self._take(rules, value, f"{path}: [[project]]", path)
             elif key == "control":
                 self._take_control(value, path)
+            elif key == "attributes":
+                self._take(_ATTRIBUTES, value, f"{path}: [attributes]", path)
             else:
                 known = ", ".join(sorted({*_BY_KEY, *_TABLES}))
                 self.problems.append(f"{path}: {key} is no setting; one of {known}")
@@ -307,6 +317,15 @@ _PROCESS = (
 _RULE = 'tables with name and any of path, session, agent (globs), e.g. name = "billing", path = "/srv/billing*"'
 
 
+_ATTRIBUTES = _Option(
+    "attributes",
+    "attributes",
+    'lists of attribute names by project, user, owner, environment or task, e.g. project = ["tenant.id"]',
+    _attribute_map,
+    "",
+)
+
+
 def _from_text(option: _Option, text: str) -> object:
     if option.read is _words:
         return [word for word in text.split(",") if word]
@@ -348,6 +367,8 @@ def effective(settings: Settings, path: Path) -> str:
     for rule in settings.projects:
         lines += ["", f"[[project]]  # {settings.origins.get('projects')}", f"name = {_toml(rule.name)}"]
         lines += [f"{part} = {_toml(getattr(rule, part))}" for part in ("path", "session", "agent")]
+    lines += ["", f"[attributes]  # {settings.origins.get('attributes', 'default')}"]
+    lines += [f"{each.name} = {_toml(getattr(settings.attributes, each.name))}" for each in fields(AttributeMap)]
     origin = settings.origins.get("config_hold", "default")
     lines += ["", "[control]", f"config_hold = {_toml(settings.config_hold)}  # {origin}"]
     lines += [f"# hook {hook.name}: agent {hook.agent}, project {hook.project}" for hook in settings.hooks]
@@ -372,6 +393,10 @@ def commented_default() -> str:
         "# [[project]]",
         '# name = "billing"',
         '# path = "/srv/billing*"',
+        "",
+        "# Which attributes of what OTLP senders tell say whose a call was: the first that is there.",
+        "# [attributes]",
+        *(f"# {each.name} = {_toml(each.default)}" for each in fields(AttributeMap)),
         "",
         "# How agents are stopped. Without config_hold no gateway's config is touched, and a pause holds only while",
         "# clawtop runs. A hook stops agents that no gateway runs: the first that fits; exit code 0 means done.",

@@ -6,18 +6,28 @@ from urllib.parse import urlsplit
 
 from clawtop.credentials import without_credentials
 from clawtop.formats.attribution import ProjectRule
+from clawtop.formats.otlp.senders import AttributeMap
 from clawtop.model.errors import UsageError
 from clawtop.sources import Source
 
-KINDS = ("openclaw:DIR", "gateway:ws://HOST:PORT", "events:PATH", "prometheus:URL", "demo:")
+KINDS = (
+    "openclaw:DIR",
+    "gateway:ws://HOST:PORT",
+    "events:PATH",
+    "prometheus:URL",
+    "otlp://HOST:PORT",
+    "otlp-file:PATH",
+    "demo:",
+)
 
 
-def open_source(
+def open_source(  # noqa: PLR0911 - one return a kind
     uri: str,
     *,
     projects: Sequence[ProjectRule] = (),
     environment: Mapping[str, str] | None = None,
     token_file: Path | None = None,
+    attributes: AttributeMap | None = None,
 ) -> Source:
     """The source that `uri` names. Raises UsageError for a kind that does not exist or a path that is missing in it."""
     kind, colon, rest = uri.partition(":")
@@ -45,6 +55,15 @@ def open_source(
             from clawtop.sources.prometheus_api import parse_address as parse_prometheus  # noqa: PLC0415
 
             return PrometheusSource(parse_prometheus(uri, environment, token_file))
+        case "otlp":
+            from clawtop.sources import otlp  # noqa: PLC0415
+
+            where = otlp.parse_address(uri, environment or {}, token_file)
+            return otlp.OtlpSource(uri, where, attributes=attributes)
+        case "otlp-file":
+            from clawtop.sources.otlp_file import OtlpFileSource  # noqa: PLC0415
+
+            return OtlpFileSource(uri, Path("-") if rest == "-" else _path(uri, rest), attributes=attributes)
         case "demo":
             from clawtop.sources.demo import DemoSource  # noqa: PLC0415
 

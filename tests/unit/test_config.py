@@ -10,6 +10,7 @@ from clawtop.cli import main
 from clawtop.config import Settings, load
 from clawtop.control.hook import HookCommand, HookRequest
 from clawtop.control.process_rule import ProcessRule
+from clawtop.formats.otlp.senders import AttributeMap
 from clawtop.model.errors import UsageError
 from tests.openclaw_homes import T0, answer, header, session_file
 
@@ -50,6 +51,9 @@ def test_later_layers_win_and_say_where_from(path: Path) -> None:
         ("[[control.hook]]\nname = 'x'", "control.hook is"),
         ("[[control.hook]]\npause = 'rm -rf /'", "control.hook is"),
         ("[[control.hook]]\npause = {url = 'file:///x'}", "control.hook is"),
+        ("attributes = 1", "[attributes] is '1', expected lists of attribute names"),
+        ('[attributes]\nproject = "tenant"', "[attributes] is"),
+        ('[attributes]\ncolour = ["red"]', "[attributes] is"),
         ("this is not toml", "cannot be read"),
     ],
 )
@@ -191,3 +195,9 @@ def test_a_process_that_is_not_named_clearly_is_a_problem(path: Path, rule: str)
     assert settings.processes == ()
     assert "control.process" in settings.problems[0]
     assert "pidfile or command" in settings.problems[0]
+
+
+def test_attributes_of_otlp_senders_are_mapped_one_by_one(path: Path) -> None:
+    settings = loaded(path, '[attributes]\nproject = ["tenant.id"]')
+    assert settings.attributes == AttributeMap(project=("tenant.id",))
+    assert 'project = ["tenant.id"]' in config.effective(settings, path)

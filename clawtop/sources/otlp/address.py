@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clawtop.credentials import read_token
 from clawtop.model.errors import UsageError
 
 DEFAULT = "127.0.0.1:4318"
 TOKEN_VARIABLE = "CLAWTOP_OTLP_TOKEN"  # noqa: S105 - the name of where it stands
-_LARGEST_TOKEN = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class OtlpAddress:
 def parse_address(uri: str, environment: Mapping[str, str], token_file: Path | None) -> OtlpAddress:
     """The address that `otlp://HOST:PORT` names; HOST or all of it may be left out.
 
-    The token is CLAWTOP_OTLP_TOKEN, else, beyond loopback, the first line of `token_file`. Raises UsageError.
+    The token is CLAWTOP_OTLP_TOKEN, else, beyond loopback, the word in `token_file`. Raises UsageError.
     """
     rest = uri.removeprefix("otlp:").removeprefix("//").rstrip("/") or DEFAULT
     host, colon, port = rest.rpartition(":")
@@ -50,16 +50,5 @@ def parse_address(uri: str, environment: Mapping[str, str], token_file: Path | N
         raise UsageError(f"source {uri!r} names no address to listen on, expected otlp://HOST:PORT, e.g. {DEFAULT}")
     address = OtlpAddress(host, int(port), environment.get(TOKEN_VARIABLE) or None)
     if address.token is None and token_file is not None and not address.loopback:
-        return OtlpAddress(host, int(port), _read(token_file))
+        return OtlpAddress(host, int(port), read_token(token_file))
     return address
-
-
-def _read(file: Path) -> str:
-    try:
-        with file.open(encoding="utf-8") as opened:
-            token = opened.read(_LARGEST_TOKEN).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--token-file {file} cannot be read: {error}") from error
-    if not token:
-        raise UsageError(f"--token-file {file} is empty; write the token that senders must know into it")
-    return token

@@ -311,12 +311,12 @@ def test_what_is_no_address_says_what_was_expected(uri: str) -> None:
 
 def test_the_token_comes_from_the_environment_or_beyond_loopback_from_a_file(tmp_path: Any) -> None:
     file = tmp_path / "token"
-    file.write_text("from file\n")
+    file.write_text("from-file\n")
     assert parse_address("otlp://0.0.0.0:1", {"CLAWTOP_OTLP_TOKEN": "word"}, file).token == "word"
-    assert parse_address("otlp://0.0.0.0:1", {}, file).token == "from file"
+    assert parse_address("otlp://0.0.0.0:1", {}, file).token == "from-file"
     assert parse_address("otlp://127.0.0.1:1", {}, file).token is None
     file.write_text("")
-    with pytest.raises(UsageError, match="is empty"):
+    with pytest.raises(UsageError, match="holds no token"):
         parse_address("otlp://0.0.0.0:1", {}, file)
     with pytest.raises(UsageError, match="cannot be read"):
         parse_address("otlp://0.0.0.0:1", {}, tmp_path / "none")
