@@ -13,6 +13,8 @@ from clawtop.sources import Source
 KINDS = (
     "openclaw:DIR",
     "gateway:ws://HOST:PORT",
+    "claude:DIR",
+    "codex:DIR",
     "events:PATH",
     "prometheus:URL",
     "otlp://HOST:PORT",
@@ -21,7 +23,7 @@ KINDS = (
 )
 
 
-def open_source(  # noqa: PLR0911 - one return a kind
+def open_source(  # noqa: C901, PLR0911 - one return a kind
     uri: str,
     *,
     projects: Sequence[ProjectRule] = (),
@@ -46,6 +48,14 @@ def open_source(  # noqa: PLR0911 - one return a kind
             host = urlsplit(address.url).netloc
             warnings = token_warnings(address, token_file)
             return GatewaySource(uri, address, host=host, companion=False, warnings=warnings)
+        case "claude":
+            from clawtop.sources.claude import ClaudeSource  # noqa: PLC0415
+
+            return ClaudeSource(uri, _path(uri, rest), projects=projects)
+        case "codex":
+            from clawtop.sources.codex import CodexSource  # noqa: PLC0415
+
+            return CodexSource(uri, _path(uri, rest), projects=projects)
         case "events":
             from clawtop.sources.events import EventsSource  # noqa: PLC0415
 
@@ -78,10 +88,21 @@ def _path(uri: str, rest: str) -> Path:
 
 
 def discover(environment: Mapping[str, str], home: Path, *, projects: Sequence[ProjectRule] = ()) -> Sequence[Source]:
-    """What this environment's agents leave behind, whether or not it is there yet."""
+    """What this environment's agents leave behind: OpenClaw's, whether or not it is there yet, and what there is of
+    Claude Code and Codex."""
     from clawtop.sources.openclaw import OpenClawSource, find_homes  # noqa: PLC0415
 
-    return [
+    homes: list[Source] = [
         OpenClawSource(f"openclaw:{folder}", folder, config, projects=projects)
         for folder, config in find_homes(environment, home)
     ]
+    others = [(kind, folder) for kind, folder in others_looked_for(environment, home) if folder.is_dir()]
+    return homes + [open_source(f"{kind}:{folder}", projects=projects) for kind, folder in others]
+
+
+def others_looked_for(environment: Mapping[str, str], home: Path) -> list[tuple[str, Path]]:
+    """(kind, folder) of where Claude Code and Codex keep their logs, which are sources only where they exist."""
+    from clawtop.sources import claude, codex  # noqa: PLC0415
+
+    claudes = [("claude", folder) for folder in claude.find_folders(environment, home)]
+    return [*claudes, ("codex", codex.find_folder(environment, home))]

@@ -14,10 +14,11 @@ _DEBOUNCE_MS = 100
 
 
 class Watch:
-    """Folders that are watched one level deep. A change in them ends `wait` early; where the system cannot watch,
-    the caller's own sweep after each `wait` still finds it."""
+    """Folders that are watched one level deep, or with `recursive` as deep as they go. A change in them ends `wait`
+    early; where the system cannot watch, the caller's own sweep after each `wait` still finds it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, recursive: bool = False) -> None:
+        self._recursive = recursive
         self._folders: frozenset[Path] = frozenset()
         self._changed: set[str] = set()
         self._woken = asyncio.Event()
@@ -52,7 +53,12 @@ class Watch:
     async def _run(self, folders: frozenset[Path], stop: asyncio.Event) -> None:
         try:
             async for changes in awatch(
-                *folders, step=_STEP_MS, debounce=_DEBOUNCE_MS, recursive=False, stop_event=stop, watch_filter=None
+                *folders,
+                step=_STEP_MS,
+                debounce=_DEBOUNCE_MS,
+                recursive=self._recursive,
+                stop_event=stop,
+                watch_filter=None,
             ):
                 self._changed.update(path for _, path in changes)
                 self._woken.set()
