@@ -128,10 +128,11 @@ def _token_file(options: argparse.Namespace) -> Path | None:
 
 def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequence["Source"], bool]:
     """(what to read, whether it was named) by the command line, else by the config, else by discovery."""
-    from clawtop.discovery import discover, open_source  # noqa: PLC0415
+    from clawtop.discovery import check_token_file, discover, open_source  # noqa: PLC0415
 
     token = _token_file(options)
     uris = options.source or settings.sources
+    check_token_file(uris, os.environ, token)
     named: Sequence[Source] = [
         open_source(
             uri,

@@ -13,6 +13,7 @@ from typing import Any
 
 from clawtop.control.hook import HookCall, HookCommand, HookRequest, HookRule
 from clawtop.control.process_rule import ProcessRule
+from clawtop.credentials import without_credentials
 from clawtop.fleet.order import SORTS
 from clawtop.formats.attribution import ProjectRule
 from clawtop.formats.otlp.senders import AttributeMap
@@ -359,7 +360,9 @@ def effective(settings: Settings, path: Path) -> str:
     lines = [f"# {path}{'' if path.exists() else ' (does not exist; `clawtop config --write` makes it)'}", ""]
     for option in _OPTIONS:
         origin = settings.origins.get(option.name, "default")
-        lines.append(f"{option.key} = {_toml(getattr(settings, option.name))}  # {origin}")
+        value = getattr(settings, option.name)
+        shown = tuple(map(without_credentials, value)) if option.name == "sources" else value
+        lines.append(f"{option.key} = {_toml(shown)}  # {origin}")
     lines += ["", "[keys]", f"preset = {_toml(settings.preset)}  # {settings.origins.get('preset', 'default')}"]
     lines += [
         f"{_toml(name)} = {_toml(keys)}  # {settings.origins.get('keys')}" for name, keys in settings.keys.items()

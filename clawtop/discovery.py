@@ -81,6 +81,17 @@ def open_source(  # noqa: C901, PLR0911 - one return a kind
     raise UsageError(f"source {without_credentials(uri)!r} is of no known kind; one of {', '.join(KINDS)}")
 
 
+def check_token_file(uris: Sequence[str], environment: Mapping[str, str], token_file: Path | None) -> None:
+    """Raise UsageError where one token would be shown to a gateway and to a Prometheus."""
+    kinds = {uri.partition(":")[0] for uri in uris}
+    needs_it = "prometheus" in kinds and not environment.get("CLAWTOP_PROMETHEUS_TOKEN")
+    if token_file is not None and needs_it and kinds & {"openclaw", "gateway", "otlp"}:
+        raise UsageError(
+            "--token-file is one token, and there are a gateway and a Prometheus it may be for: "
+            "give the Prometheus its own in CLAWTOP_PROMETHEUS_TOKEN"
+        )
+
+
 def _path(uri: str, rest: str) -> Path:
     if not rest:
         raise UsageError(f"source {uri!r} needs a path after the colon")

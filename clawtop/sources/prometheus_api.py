@@ -65,8 +65,8 @@ class _Bearer(httpx.Auth):
 def parse_address(uri: str, environment: Mapping[str, str] | None = None, token_file: Path | None = None) -> Address:
     """The Prometheus that `prometheus:http(s)://[USER[:PASSWORD]@]HOST[:PORT][/PREFIX]` names.
 
-    A token of `token_file` or CLAWTOP_PROMETHEUS_TOKEN is the password of a user that has none in the URL, and else
-    a bearer token. Raises UsageError, without the password.
+    A token, of CLAWTOP_PROMETHEUS_TOKEN or else of `token_file`, is the password of a user that has none in the URL,
+    and else a bearer token. Raises UsageError, without the password.
     """
     url = uri.removeprefix("prometheus:")
     try:
@@ -77,7 +77,7 @@ def parse_address(uri: str, environment: Mapping[str, str] | None = None, token_
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         shown = without_credentials(uri)
         raise UsageError(f"{shown!r} names no Prometheus: it is prometheus:http://HOST:PORT, or https://, and a prefix")
-    token = read_token(token_file) if token_file else (environment or {}).get("CLAWTOP_PROMETHEUS_TOKEN") or None
+    token = (environment or {}).get("CLAWTOP_PROMETHEUS_TOKEN") or (read_token(token_file) if token_file else None)
     auth: httpx.Auth | None = None
     if parts.username is not None:
         auth = httpx.BasicAuth(unquote(parts.username), unquote(parts.password or "") or token or "")

@@ -380,7 +380,7 @@ async def test_credentials_are_sent_and_never_shown(userinfo: str, token: str, h
 def test_a_token_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(f"{SECRET}\n")
-    address = parse_address("prometheus:http://far:9090", {"CLAWTOP_PROMETHEUS_TOKEN": "other"}, path)
+    address = parse_address("prometheus:http://far:9090", {}, path)
     assert address.auth is not None
     assert SECRET not in repr(address)
     assert address.warnings == ["the credentials for far:9090 cross the network unencrypted: use https:// or `ssh -L`"]
@@ -391,6 +391,26 @@ def test_a_token_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         parse_address("prometheus:http://far:9090", {}, path)
     assert SECRET not in str(caught.value)
+
+
+def test_the_settings_in_force_show_no_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAWTOP_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("CLAWTOP_SOURCES", f"prometheus:http://zaphod:{SECRET}@far:9090/prom,events:/x")
+    assert main(["config"]) == 0
+    assert 'sources = ["prometheus:http://far:9090/prom", "events:/x"]' in capsys.readouterr().out
+
+
+def test_a_gateways_token_is_not_shown_to_a_prometheus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    both = ["-s", "gateway:ws://127.0.0.1:1", "-s", "prometheus:http://127.0.0.1:1"]
+    assert main(["--once", "--token-file", str(tmp_path / "token"), *both]) == 2
+    assert "CLAWTOP_PROMETHEUS_TOKEN" in capsys.readouterr().err
+    monkeypatch.setenv("CLAWTOP_PROMETHEUS_TOKEN", "its own")
+    assert main(["--once", "--token-file", str(tmp_path / "token"), *both]) == 1
 
 
 @pytest.mark.parametrize(
