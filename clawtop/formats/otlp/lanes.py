@@ -19,6 +19,22 @@ _SILENT_MS = 180_000
 _MOST_LANES = 2_000
 _MOST_GATEWAYS = 200
 _SESSION = "session:"
+UNSEEN_BY_LANES = frozenset(
+    {
+        "calls",
+        "errors",
+        "retries",
+        "fallbacks",
+        "failed_turns",
+        "aborts",
+        "tool_calls",
+        "tool_errors",
+        "compactions",
+        "resets",
+        "unmetered_runs",
+    }
+)
+"""Lanes tell who works, and neither what was called nor what became of it."""
 
 
 @dataclass(slots=True)
@@ -42,7 +58,6 @@ class _Gateway:
     busy: int | None = None
     runs: bool | None = None
     at: int = 0
-    heard: int = 0
 
 
 class Lanes:
@@ -76,15 +91,16 @@ class Lanes:
     def stuck(self, sender: Sender, key: Key, at: int, detail: str) -> list[Event]:
         """A session's turn goes on for longer than is usual."""
         gateway = self._gateway(sender)
-        gateway.heard = self._spend.now
         lane, at = self._lane(gateway, key), max(at, gateway.at)
+        if self._spend.now - at > _SILENT_MS:
+            return []
         lane.taken, lane.told = max(lane.taken, at), self._known(lane)
         return [SessionState(lane.told, at, State.RUNNING, detail)]
 
     def grew(self, sender: Sender, short: str, attributes: Attributes, growth: Growth) -> None:
         """A counter of lanes or of session states grew."""
         gateway = self._gateway(sender)
-        gateway.at, gateway.heard = max(gateway.at, growth.until), self._spend.now
+        gateway.at = max(gateway.at, growth.until)
         self._touched.add(sender.process)
         if short == "session.state":
             change = {"processing": 1, "idle": -1}.get(text(attributes, "openclaw.state") or "", 0)
@@ -107,6 +123,7 @@ class Lanes:
         lane = gateway.lanes.get(name)
         if lane is None:
             known = self._spend.known(Key(key.host, key.agent))
+            self._spend.metered(known, UNSEEN_BY_LANES)
             lane = gateway.lanes[name] = _Lane(known._replace(session=name, cron=key.cron, session_key=name))
             if len(gateway.lanes) > _MOST_LANES:
                 gateway.lanes.popitem(last=False)
@@ -130,6 +147,8 @@ class Lanes:
         events: list[Event] = []
         for process in touched & self._gateways.keys():
             gateway = self._gateways[process]
+            if self._spend.now - gateway.at > _SILENT_MS:
+                continue  # history: what ran then is not what runs now
             events += self._own_state(gateway)
             running = _running(gateway)
             for lane in gateway.lanes.values():
@@ -143,8 +162,7 @@ class Lanes:
         """A gateway that fell silent: nobody knows what its lanes do."""
         events: list[Event] = []
         for gateway in self._gateways.values():
-            if gateway.heard and self._spend.now - gateway.heard > _SILENT_MS:
-                gateway.heard = 0
+            if self._spend.now - gateway.at > _SILENT_MS:
                 for lane in gateway.lanes.values():
                     if lane.told is not None:
                         events.append(SessionState(lane.told, gateway.at, State.UNKNOWN))

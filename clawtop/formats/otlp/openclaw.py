@@ -7,7 +7,7 @@ names can be configured, the instrumentation's name and the attributes stay.
 
 from collections import OrderedDict
 
-from clawtop.formats.otlp.lanes import Lanes
+from clawtop.formats.otlp.lanes import UNSEEN_BY_LANES, Lanes
 from clawtop.formats.otlp.pools import Detail
 from clawtop.formats.otlp.records import Attributes, Metric, Point, Span
 from clawtop.formats.otlp.senders import Sender, text, whole
@@ -35,8 +35,6 @@ _METRICS = (
 _KINDS = ("input", "output", "cache_read", "cache_write")
 _UNSEEN = frozenset({"failed_turns", "aborts", "compactions", "resets", "unmetered_runs"})
 _UNSEEN_BY_SPANS = _UNSEEN | {"retries", "fallbacks"}
-_UNSEEN_BY_RUNS = _UNSEEN_BY_SPANS | {"calls", "errors", "tool_calls", "tool_errors"}
-"""A run's span is no call: 2026.2 tells neither calls nor what became of them."""
 _MOST_USES = 50_000
 
 
@@ -95,7 +93,7 @@ class OpenClaw:
         latencies = () if failed or not amounts.calls else growth.buckets
         self._spend.add(pool, key, growth, amounts, tuple((round(middle), count) for middle, count in latencies))
         newer = "openclaw.agent" in attributes or short not in ("tokens", "cost.usd")
-        return self._spend.blind(key, _UNSEEN if newer else _UNSEEN_BY_RUNS)
+        return self._spend.blind(key, _UNSEEN if newer else UNSEEN_BY_LANES)
 
     def _tried_again(self, sender: Sender, short: str, point: Point, growth: Growth) -> list[Event]:
         """Attempts above the first are retries, failovers are fallbacks; the lane may say whose."""
@@ -153,7 +151,7 @@ class OpenClaw:
         events += self._spend.explain(PoolKey(FAMILY, sender.process, named or "", provider, model), detail)
         if not detail.muted:
             newer = "openclaw.agent" in attributes or "gen_ai.operation.name" in attributes
-            events += self._spend.blind(key, _UNSEEN_BY_SPANS if newer else _UNSEEN_BY_RUNS)
+            events += self._spend.blind(key, _UNSEEN_BY_SPANS if newer else UNSEEN_BY_LANES)
             events.append(Attempt(key, end, f"{span.trace}:{span.id}/attempt", provider, model))
         self._lanes.know(sender, key)
         return events

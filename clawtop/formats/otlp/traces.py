@@ -255,6 +255,8 @@ class Traces:
             return []
         if not trace.ended:
             at = max(fact.end for fact in trace.facts.values())
+            if self._spend.now - at > _IDLE_MS:
+                return _stopped(trace, State.UNKNOWN, at)
             return [SessionState(key, at, State.RUNNING) for key in trace.running.values()]
         return _stopped(trace, State.ERROR if trace.error is not None else State.IDLE, trace.ended, trace.error)
 

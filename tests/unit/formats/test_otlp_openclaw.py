@@ -92,14 +92,26 @@ def test_a_runs_span_is_no_call_so_calls_cannot_be_known() -> None:
 
 
 def test_who_runs_is_told_by_lanes_until_the_gateway_falls_silent() -> None:
-    reading = Reading().take(*POSTS)
-    states = {name: row.state for name, row in reading.rows().items()}
-    assert states["bigctx"] == "running"
-    assert reading.rows()["bigctx"].detail == "stuck for 226 s"
-    assert (states["coder"], states["researcher"], states["openclaw-gateway"]) == ("idle", "idle", "idle")
+    reading = Reading(now=1_795_347_085_000).take(*POSTS[:32])  # the hour of its fourth stuck session
+    rows = reading.rows()
+    states = {name: row.state for name, row in rows.items()}
+    assert (states["bigctx"], rows["bigctx"].detail) == ("running", "stuck for 226 s")
+    assert (states["coder"], states["researcher"], states["openclaw-gateway"]) == ("idle", "idle", "running")
     reading.now += 180_001
     states = {name: row.state for name, row in reading.settle().rows().items()}
+    assert (states["bigctx"], states["openclaw-gateway"]) == ("unknown", "unknown")
     assert "running" not in states.values()
+
+
+def test_what_ran_in_the_past_does_not_run_now() -> None:
+    states = {row.state for row in Reading(now=NOW + 3_600_000).take(*POSTS).rows().values()}
+    assert "running" not in states
+
+
+def test_of_an_agent_that_only_lanes_name_nothing_else_can_be_known() -> None:
+    reading = Reading(now=1_795_347_085_000).take(*POSTS[:32])
+    reading.now += 10_000
+    assert "calls" in reading.settle().rows()["bigctx"].blind
 
 
 def test_an_idle_gateway_runs_no_lane() -> None:
