@@ -324,7 +324,7 @@ def _doctor(asked: _Asked) -> int:
     finished = engine.caught_up(asked.options.timeout)
     snapshot = engine.look(asked.view).result() if not finished else engine.snapshot
     engine.stop()
-    print(doctor.examine(snapshot, named=asked.named), end="")
+    print(doctor.examine(snapshot, named=asked.named, absent=_absent(asked)), end="")
     return _health(asked, snapshot)
 
 
@@ -385,7 +385,15 @@ def _screen_options(asked: _Asked, engine: "Engine") -> "ScreenOptions":
         columns=settings.columns,
         notices=settings.problems,
         demo_offer=lambda: engine.add(open_source("demo:")),
+        absent=_absent(asked),
     )
+
+
+def _absent(asked: _Asked) -> tuple[str, ...]:
+    """What was looked for and is not there, where nothing was named."""
+    from clawtop.discovery import absent  # noqa: PLC0415
+
+    return () if asked.named else tuple(absent(os.environ, Path.home()))
 
 
 def _log_to_file() -> None:

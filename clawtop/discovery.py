@@ -107,12 +107,17 @@ def discover(environment: Mapping[str, str], home: Path, *, projects: Sequence[P
         OpenClawSource(f"openclaw:{folder}", folder, config, projects=projects)
         for folder, config in find_homes(environment, home)
     ]
-    others = [(kind, folder) for kind, folder in others_looked_for(environment, home) if folder.is_dir()]
+    others = [(kind, folder) for kind, folder in _others(environment, home) if folder.is_dir()]
     return homes + [open_source(f"{kind}:{folder}", projects=projects) for kind, folder in others]
 
 
-def others_looked_for(environment: Mapping[str, str], home: Path) -> list[tuple[str, Path]]:
-    """(kind, folder) of where Claude Code and Codex keep their logs, which are sources only where they exist."""
+def absent(environment: Mapping[str, str], home: Path) -> list[str]:
+    """What `discover` looks for and makes no source of, as it is not there."""
+    return [f"{kind}:{folder}" for kind, folder in _others(environment, home) if not folder.is_dir()]
+
+
+def _others(environment: Mapping[str, str], home: Path) -> list[tuple[str, Path]]:
+    """(kind, folder) of where Claude Code and Codex keep their logs."""
     from clawtop.sources import claude, codex  # noqa: PLC0415
 
     claudes = [("claude", folder) for folder in claude.find_folders(environment, home)]

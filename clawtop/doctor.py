@@ -1,5 +1,7 @@
 """What `clawtop doctor` says: what was looked for, what was found there, and what it can tell."""
 
+from collections.abc import Sequence
+
 from clawtop import units
 from clawtop.model.snapshot import Health, Snapshot, SourceStatus
 from clawtop.plain import printable
@@ -8,16 +10,19 @@ _PROTOCOL = "protocol "
 _MARKS = {Health.OK: "ok", Health.READING: "still reading", Health.DOWN: "DOWN"}
 
 
-def examine(snapshot: Snapshot, *, named: bool) -> str:
-    """Plain text, a paragraph for each source and one for the fleet as a whole."""
+def examine(snapshot: Snapshot, *, named: bool, absent: Sequence[str] = ()) -> str:
+    """Plain text, a paragraph for each source and one for the fleet as a whole; `absent` was looked for, too."""
     lines = ["clawtop doctor", ""]
     for source in snapshot.sources:
         lines += [*_source(source), ""]
+    if absent:
+        lines += [*(printable(f"{uri}: not there", 1000) for uri in absent), ""]
     lines += _fleet(snapshot)
     if not named and not snapshot.rows:
         lines += [
             "Nothing was found. Name what to read:",
             "  clawtop -s openclaw:DIR     OpenClaw's state directory (where agents/ lies)",
+            "  clawtop -s claude:DIR       Claude Code's folder (where projects/ lies); codex:DIR is Codex's",
             "  clawtop -s events:PATH      JSON lines of usage events, a file, a folder, or - for standard input",
             "  clawtop demo                a made-up fleet, to see the screen",
         ]

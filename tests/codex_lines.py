@@ -57,3 +57,7 @@ def raw(*lines: Line) -> list[bytes]:
 def text(*lines: Line) -> bytes:
     """A rollout with these lines."""
     return b"".join(each + b"\n" for each in raw(*lines))
+
+
+USED = count(usage(1000, 200, 50), usage(1000, 200, 50))
+"""The counters after a first call."""

@@ -88,6 +88,11 @@ class ClawtopApp(App[int]):
         return self._notices
 
     @property
+    def absent(self) -> Sequence[str]:
+        """The sources that were looked for and are not there."""
+        return self._options.absent
+
+    @property
     def offers_demo(self) -> bool:
         """Whether a demo can be started."""
         return self._options.demo_offer is not None

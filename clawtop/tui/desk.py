@@ -28,6 +28,10 @@ class Desk(Protocol):
         """Whether a demo can be started."""
 
     @property
+    def absent(self) -> Sequence[str]:
+        """The sources that were looked for and are not there."""
+
+    @property
     def hints(self) -> tuple[tuple[str, str], ...]:
         """The keys of the last line, each with its meaning."""
 

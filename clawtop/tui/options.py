@@ -23,7 +23,7 @@ class ScreenOptions:
     what the terminal can show. `keys` maps the id of a key binding to other keys, e.g. {"filter": "slash,f3"}, on
     top of `preset` ("htop" or "vim"). `columns` are ids of the table's columns in their order; without any they go
     by priority and width. `notices` are lines that are shown at the start and stay readable on the sources' page.
-    `demo_offer` starts the demo source.
+    `demo_offer` starts the demo source. `absent` are the sources that were looked for and are not there.
     """
 
     view: View = View()
@@ -37,6 +37,7 @@ class ScreenOptions:
     columns: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     demo_offer: Callable[[], None] | None = None
+    absent: tuple[str, ...] = ()
 
 
 def colours(environ: Mapping[str, str]) -> Colours:

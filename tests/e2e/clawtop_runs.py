@@ -13,25 +13,26 @@ from types import TracebackType
 from typing import Any, Self
 
 CHECKOUT = Path(__file__).parents[2]
+_PLACES = ("XDG_", "OPENCLAW_", "CLAUDE_", "CODEX_")
 
 Shown = dict[str, Any]
 
 
-def command(state_dir: Path, *options: str) -> list[str]:
-    """The command line that watches one OpenClaw home over all of its time."""
-    return [sys.executable, "-m", "clawtop", "-w", "all", "-s", f"openclaw:{state_dir}", *options]
+def command(state_dir: Path, *options: str, source: str | None = None) -> list[str]:
+    """The command line that watches one OpenClaw home, or another source, over all of its time."""
+    return [sys.executable, "-m", "clawtop", "-w", "all", "-s", source or f"openclaw:{state_dir}", *options]
 
 
 def environment(home: Path) -> dict[str, str]:
     """An environment in which clawtop finds and leaves nothing of the person who runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "OPENCLAW_", "CLAUDE_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_PLACES)}
     return {**kept, "HOME": str(home)}
 
 
-def once(state_dir: Path) -> Shown:
+def once(state_dir: Path, source: str | None = None) -> Shown:
     """The object that `--once --json` prints; CalledProcessError where it fails."""
     done = subprocess.run(
-        command(state_dir, "--once", "--json"),
+        command(state_dir, "--once", "--json", source=source),
         cwd=CHECKOUT,
         env=environment(state_dir.parent),
         stdin=subprocess.DEVNULL,
@@ -64,13 +65,13 @@ class Line:
 
 
 class Live:
-    """`clawtop -b --json` on a home, its lines gathered as they come."""
+    """`clawtop -b --json` on a home, or another source, its lines gathered as they come."""
 
-    def __init__(self, state_dir: Path, delay: float = 0.2) -> None:
+    def __init__(self, state_dir: Path, delay: float = 0.2, source: str | None = None) -> None:
         self.lines: list[Line] = []
         self._arrived = threading.Condition()
         self._process = subprocess.Popen(
-            command(state_dir, "-b", "--json", "-d", str(delay)),
+            command(state_dir, "-b", "--json", "-d", str(delay), source=source),
             cwd=CHECKOUT,
             env=environment(state_dir.parent),
             stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import pytest
 from clawtop import __version__, discovery
 from clawtop.cli import main
 from clawtop.sources import Outlet
+from tests import claude_lines, codex_lines
 from tests.openclaw_homes import T0, answer, header, session_file
 
 
@@ -86,6 +87,32 @@ def test_discovery_finds_what_the_environment_names(
     monkeypatch.setenv("OPENCLAW_STATE_DIR", home.removeprefix("openclaw:"))
     assert main(["--once", "--json", "-w", "all"]) == 0
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+
+
+def test_discovery_finds_claude_code_and_codex_where_they_are(
+    home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENCLAW_STATE_DIR", home.removeprefix("openclaw:"))
+    for path, data in (
+        (".claude/projects/-srv-api/s1.jsonl", claude_lines.text(claude_lines.answer())),
+        ("own/codex/sessions/2026/11/22/rollout-1.jsonl", codex_lines.text(codex_lines.meta(), codex_lines.USED)),
+    ):
+        (tmp_path / "home" / path).parent.mkdir(parents=True)
+        (tmp_path / "home" / path).write_bytes(data)
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path / "home" / "own" / "codex"))
+    assert main(["--once", "--json", "-w", "all"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {row["agent"] for row in found["rows"]} == {"main", "coder", "claude:api", "codex:web"}
+    assert [source["uri"].partition(":")[0] for source in found["sources"]] == ["openclaw", "claude", "codex"]
+
+
+def test_what_was_looked_for_and_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "home" / ".config" / "claude").mkdir(parents=True)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert f"claude:{tmp_path / 'home' / '.claude'}: not there" in out
+    assert f"codex:{tmp_path / 'home' / '.codex'}: not there" in out
+    assert f"claude:{tmp_path / 'home' / '.config' / 'claude'}: ok" in out
 
 
 @pytest.mark.parametrize(

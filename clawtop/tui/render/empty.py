@@ -1,5 +1,7 @@
 """What stands in the table's place when there are no rows."""
 
+from collections.abc import Sequence
+
 from clawtop.model.snapshot import Health, Snapshot
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Line, Span, wrap
@@ -16,13 +18,17 @@ def nothing_found(snapshot: Snapshot) -> bool:
     )
 
 
-def page(snapshot: Snapshot, cells: int, glyphs: Glyphs, demo_key: str | None) -> tuple[Line, ...]:
-    """Why there are no rows, and what to do; () where there are some."""
+def page(
+    snapshot: Snapshot, cells: int, glyphs: Glyphs, demo_key: str | None, absent: Sequence[str] = ()
+) -> tuple[Line, ...]:
+    """Why there are no rows, and what to do; () where there are some. `absent` was looked for and is no source."""
     if snapshot.rows:
         return ()
     if snapshot.reading:
         return ((), (Span("  Reading what is there"), Span(glyphs.ellipsis)))
-    return _welcome(snapshot, cells, glyphs, demo_key) if nothing_found(snapshot) else _filtered(snapshot, glyphs)
+    if nothing_found(snapshot):
+        return _welcome(snapshot, cells, glyphs, demo_key, absent)
+    return _filtered(snapshot, glyphs)
 
 
 def _filtered(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Line, ...]:
@@ -42,7 +48,9 @@ def _filtered(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Line, ...]:
     return (), why, (), (Span(more, "muted"),)
 
 
-def _welcome(snapshot: Snapshot, cells: int, glyphs: Glyphs, demo_key: str | None) -> tuple[Line, ...]:
+def _welcome(
+    snapshot: Snapshot, cells: int, glyphs: Glyphs, demo_key: str | None, absent: Sequence[str]
+) -> tuple[Line, ...]:
     out: list[Line] = [
         (),
         (Span("  No agents found on this machine", "headline"),),
@@ -55,13 +63,20 @@ def _welcome(snapshot: Snapshot, cells: int, glyphs: Glyphs, demo_key: str | Non
         out.append((Span(f"  {sign} ", style), Span(uri, "value")))
         detail = printable(source.detail or "nothing there yet", ascii_only=glyphs.ascii_only)
         out.extend((Span(f"      {line}", "muted"),) for line in wrap(detail, max(10, cells - 8)))
-    if not snapshot.sources:
+    for uri in absent:
+        shown = printable(uri, max(10, cells - 22), ascii_only=glyphs.ascii_only)
+        out.append((Span(f"  {glyphs.unseen} ", "muted"), Span(shown, "value"), Span("   is not there", "muted")))
+    if not snapshot.sources and not absent:
         out.append((Span(f"  {glyphs.unseen} ", "muted"), Span("no source at all", "muted")))
     out.extend(
         (
             (),
             (Span("  Point it somewhere", "section"),),
             (Span("    clawtop -s openclaw:DIR", "accent"), Span("   an OpenClaw state directory", "muted")),
+            (
+                Span("    clawtop -s claude:DIR  ", "accent"),
+                Span("   Claude Code's folder; codex:DIR Codex's", "muted"),
+            ),
             (Span("    clawtop -s events:PATH ", "accent"), Span("   usage events, a JSON object a line", "muted")),
             (Span("    clawtop doctor         ", "accent"), Span("   what is where, and what can be read", "muted")),
         )

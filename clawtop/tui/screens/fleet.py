@@ -100,7 +100,7 @@ class FleetScreen(Screen[None]):
         self._header.show(header.header(snapshot, width, lines, self._glyphs, badges))
         self._head.titles(self.table.places, snapshot)
         demo = self._desk.key_of("demo") if self._desk.offers_demo else None
-        nothing = empty.page(snapshot, width, self._glyphs, demo)
+        nothing = empty.page(snapshot, width, self._glyphs, demo, self._desk.absent)
         self.set_class(bool(nothing), "-empty")
         self._empty.show(nothing)
         self._paint_foot()

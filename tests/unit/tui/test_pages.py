@@ -178,6 +178,9 @@ def test_a_machine_without_agents_says_what_was_looked_for() -> None:
         assert word in said
     assert "press" not in empty_page(nothing, None)
     assert "no source at all" in empty_page(replace(nothing, sources=()))
+    looked = words(empty.page(replace(nothing, sources=(), rows=()), 80, UNICODE, None, ["codex:/home/me/.codex"]))
+    assert "codex:/home/me/.codex   is not there" in looked
+    assert "no source at all" not in looked
 
 
 def test_an_empty_table_says_why() -> None:
