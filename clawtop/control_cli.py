@@ -23,6 +23,7 @@ from clawtop.model.commands import (
     Plan,
     Result,
     Resume,
+    RunningProcess,
     Target,
     Work,
     WorkKind,
@@ -34,6 +35,7 @@ VERBS = ("pause", "resume", "abort", "holds")
 FINE, TROUBLE = 0, 1
 _SCHEMA = "clawtop-control/1"
 _DONE = {"pause": "paused", "resume": "resumed", "abort": "aborted"}
+_SIGNALLED = {"pause": "stops", "abort": "ends, and kills after 5 s,"}
 _GLOB = frozenset("*?[")
 _KINDS = {
     WorkKind.TURN: "a turn",
@@ -200,9 +202,10 @@ async def _choose(conflicts: Sequence[Conflict]) -> str | None:
 def _question(verb: str, plan: Plan) -> Sequence[str]:
     """What will be touched, as lines."""
     lines = [f"{verb} {_name(plan.target)}"]
-    if plan.problem is not None:
+    if plan.problem is not None and (verb == "pause" or plan.means is not Means.PROCESS):
         lines.append(f"  not possible: {plan.problem}")
     lines += [f"  stops {_work(work)}" for work in plan.running if work.kind is not WorkKind.COMMAND]
+    lines += [f"  {_SIGNALLED[verb]} {_process(process)}" for process in plan.processes if verb in _SIGNALLED]
     if verb == "pause":
         lines += [f"  switches off cron job {job.name} ({job.schedule})" for job in plan.cron_jobs]
         lines += [f"  sets aside the model of {own.session_key}, {own.model}" for own in plan.own_models]
@@ -211,6 +214,11 @@ def _question(verb: str, plan: Plan) -> Sequence[str]:
         lines += [f"  {it.call}: {it.stops}; destroys {it.destroys}; not done" for it in plan.escalations]
     lines += [f"  mind: {warning}" for warning in plan.warnings]
     return [printable(line, 500) for line in lines]
+
+
+def _process(process: RunningProcess) -> str:
+    stopped = f"; {process.stopped} stopped already" if process.stopped else ""
+    return f"process {process.pid} ({process.command}) since {_when(process.started)}; {process.following}{stopped}"
 
 
 def _work(work: Work) -> str:

@@ -21,6 +21,18 @@ def note(what):
     with open(os.path.join(here, "notes"), "a") as notes:
         notes.write(f"{what} {me['name']} {os.getpid()}\\n")
 
+def answer():
+    # as Claude Code writes it once a message is complete
+    if me["session"] is None:
+        return "{}"
+    usage = {"input_tokens": 900, "output_tokens": 400, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+    message = {"id": f"msg_{os.getpid()}_{turn}", "role": "assistant", "model": "claude-sonnet-4-5-20250929"}
+    message.update(usage=usage, content=[{"type": "text", "text": "so"}], stop_reason="end_turn")
+    now = time.time()
+    at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03}Z"
+    line = {"type": "assistant", "uuid": message["id"], "requestId": f"req_{turn}", "timestamp": at}
+    return json.dumps({**line, "sessionId": me["session"], "cwd": os.getcwd(), "message": message})
+
 def leave(number, frame):
     os._exit(0)
 
@@ -41,9 +53,10 @@ turn = 0
 while True:
     for _ in range(4000):
         pass
+    turn += 1
     if me["log"]:
         with open(me["log"], "a") as log:
-            log.write("{}\\n")
+            log.write(answer() + "\\n")
     if me["breeds"]:
         if os.fork() == 0:
             os.setsid()
@@ -56,13 +69,16 @@ while True:
                     break
             except ChildProcessError:
                 break
-    time.sleep(0.005)
+    time.sleep(0.02 if me["session"] else 0.005)
 """
 
 
 def one(name: str, *children: dict[str, Any], apart: str = "same", **traits: Any) -> dict[str, Any]:
-    """A process: `apart` from its parent by session, group or not; `deaf` to SIGTERM; one that `breeds`; its `log`."""
-    plain = {"deaf": False, "breeds": False, "log": None}
+    """A process: `apart` from its parent by session, group or not; `deaf` to SIGTERM; one that `breeds`.
+
+    It may write a `log`, and pretend to be a `session` of Claude Code there.
+    """
+    plain = {"deaf": False, "breeds": False, "log": None, "session": None}
     return {"name": name, "children": list(children), "apart": apart, **plain, **traits}
 
 

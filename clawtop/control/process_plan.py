@@ -16,7 +16,7 @@ HINT = "a [[control.process]] or [[control.hook]] of the config can say how it i
 _GLOB = frozenset("*?[")
 _WAY = Gap(
     "the request under way",
-    "it is answered and billed all the same; its connection may be gone when the agent goes on, which then asks again",
+    "it is answered and billed; its connection may be gone when the agent goes on, which then asks again",
 )
 _ELSEWHERE = Gap("what runs elsewhere", "containers, services, and processes whose parents have ended are not its tree")
 
@@ -37,8 +37,8 @@ def plan_of(target: Target, tree: Tree, search: Search, rule: ProcessRule | None
         target,
         Means.PROCESS,
         processes=tuple(_running(tree.table, root, alive) for root in tops(alive)),
-        not_covered=(_WAY, *_later(search), _ELSEWHERE),
-        warnings=(*_terminals(alive), *_shared(rule)),
+        not_covered=(*_terminals(alive), _WAY, *_later(search), _ELSEWHERE),
+        warnings=tuple(_shared(rule)),
         problem=revived(alive),
         held=held,
     )
@@ -56,7 +56,7 @@ def revived(members: Iterable[ProcessBefore]) -> str | None:
         if by is not None:
             return (
                 f"{by} has started {label(each)} in a window of its own and lets it go on whenever it is stopped: "
-                f"x ends it; one that is started from a shell in {by} can be paused"
+                f"it can only be ended (x, clawtop abort); one that is started from a shell in {by} can be paused"
             )
     return None
 
@@ -80,13 +80,11 @@ def _later(search: Search) -> Iterable[Gap]:
         yield Gap("a new process that its [[control.process]] fits", why)
 
 
-def _terminals(alive: Iterable[ProcessBefore]) -> Iterable[str]:
+def _terminals(alive: Iterable[ProcessBefore]) -> Iterable[Gap]:
     for each in alive:
         if each.terminal is not None:
-            yield (
-                f"{label(each)} has the terminal {each.terminal}: the shell there takes that back and says Stopped. "
-                "After r, type fg there to have it in front again"
-            )
+            why = "the shell there takes it back and says Stopped; after r, type fg there to have it in front again"
+            yield Gap(f"the terminal {each.terminal} of {label(each)}", why)
 
 
 def _shared(rule: ProcessRule | None) -> Iterable[str]:

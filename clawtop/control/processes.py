@@ -38,14 +38,14 @@ Told = Callable[[HoldState, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a look at a hold saw: what had to be stopped once more, and how the hold stands after that.
+    """What a look at a hold saw: what had to be stopped once more, if anything, and how the hold stands after that.
 
     `lifted`: somebody else has lifted it meanwhile.
     """
 
     state: HoldState = HoldState.PAUSED
     detail: str = ""
-    again: tuple[str, ...] = ()
+    again: str = ""
     lifted: bool = False
 
 
@@ -296,7 +296,7 @@ class ProcessControl:
         halt = self._halt(record, look.tree, before.search, logs)
         halt.run(_STOP_SECONDS)
         self._write(record, look.tree, before.search, logs)
-        again = tuple(label(each) for each in look.loose)
+        again = _first_of(list(look.loose))
         if halt.problems:
             return Kept(HoldState.FAILED, f"it does not hold: {'; '.join(halt.problems)}", again)
         return Kept(again=again)
@@ -364,6 +364,11 @@ def _standing(look: _Look) -> tuple[HoldState, str]:
     if problems:
         return HoldState.FAILED, f"it does not hold: {'; '.join(problems)}"
     return HoldState.PAUSED, "verified again" if look.stopped else "all its processes have ended"
+
+
+def _first_of(members: Sequence[ProcessBefore]) -> str:
+    more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+    return f"{label(members[0])}{more}"
 
 
 def _since(began: float) -> int:

@@ -287,10 +287,9 @@ class Switch:
         if kept.lifted:
             self._take({target: Result(target, verified=True, detail="lifted by somebody else")})
             return
-        if kept.state is not HoldState.FAILED or hold.state is not HoldState.FAILED:
-            # one that cannot be kept still is not told of at each look
-            for what in kept.again:
-                self._again(target, what)
+        # one that cannot be kept still is not told of at each look
+        if kept.again and not (kept.state is hold.state is HoldState.FAILED):
+            self._again(target, kept.again)
         if kept.state is not hold.state:
             self._stand(target, kept.state, kept.detail)
 

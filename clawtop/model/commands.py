@@ -3,9 +3,12 @@
 Times are Unix milliseconds, durations milliseconds.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+_MOST_NAMES = 5
 
 
 class Target(NamedTuple):
@@ -82,6 +85,15 @@ class RunningProcess:
     started: int
     children: tuple[str, ...] = ()
     stopped: int = 0
+
+    @property
+    def following(self) -> str:
+        """What it has started, in words: how many, and the names that most of them have."""
+        names = Counter(self.children).most_common()
+        said = [name if count == 1 else f"{count} {name}" for name, count in names[:_MOST_NAMES]]
+        said += ["others"] if len(names) > _MOST_NAMES else []
+        many = f"{len(self.children)} that it has started" if self.children else "it has started none"
+        return f"{many}: {', '.join(said)}" if said else many
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from clawtop.model.commands import Hold, Means, Plan, Target, Work, WorkKind
+from clawtop.model.commands import Hold, Means, Plan, RunningProcess, Target, Work, WorkKind
 from clawtop.model.snapshot import Row
 from clawtop.tui.render.cells import rate_unknown
 from clawtop.tui.render.digits import big
@@ -48,14 +48,25 @@ class Asked:
     @property
     def can(self) -> bool:
         """Whether there is anything that could be done."""
-        return bool(self.reached)
+        # what ends a process has to have named it before
+        named = self.act is not Act.ABORT or self.plans is not None or self.problem is not None
+        return named and bool(self.reached)
 
     @property
     def reached(self) -> tuple[Target, ...]:
         """The agents that can be reached, as far as is known."""
         plans = {} if self.plans is None or self.act is Act.RESUME else self.plans
         known = ((target, plans.get(target)) for target in self.targets or ())
-        return tuple(target for target, plan in known if plan is None or plan.means is not Means.NONE)
+        return tuple(target for target, plan in known if plan is None or self._reaches(plan))
+
+    def _reaches(self, plan: Plan) -> bool:
+        return plan.pauses if self.act is Act.PAUSE else plan.means is not Means.NONE
+
+    @property
+    def local(self) -> bool:
+        """Whether all that can be reached are processes of this machine."""
+        means = [plan.means for plan in (self.plans or {}).values() if plan.means is not Means.NONE]
+        return bool(means) and all(each is Means.PROCESS for each in means)
 
     @property
     def background(self) -> int:
@@ -82,7 +93,7 @@ def title(asked: Asked, width: int, glyphs: Glyphs) -> str:
     words = {
         Act.PAUSE: f"Pause {who}?",
         Act.RESUME: f"Let {who} go on?",
-        Act.ABORT: f"Abort what runs now of {who}?",
+        Act.ABORT: f"End the processes of {who}?" if asked.local else f"Abort what runs now of {who}?",
     }[asked.act]
     return printable(words, width, ascii_only=glyphs.ascii_only)
 
@@ -133,17 +144,27 @@ def body(asked: Asked, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
 
 _PROMISES = {
     Act.PAUSE: "What runs is ended, and nothing starts until somebody lets it.",
-    Act.RESUME: "Cron jobs, config and sessions' own models are put back as they stood. What somebody changed meanwhile"
-    " is asked about first.",
+    Act.RESUME: "Cron jobs, config and sessions' own models are put back as they stood, stopped processes go on. What"
+    " somebody changed meanwhile is asked about first.",
     Act.ABORT: "Only what runs now ends. What comes next starts as ever; k pauses.",
 }
 
 
+_OF_PROCESSES = {
+    Act.PAUSE: "Its processes stop where they stand, and stay so until somebody lets them go on.",
+    Act.ABORT: "Its processes are asked to end and, after 5 s, killed. There is no way back; k pauses. What they have"
+    " asked a model is still answered and billed.",
+}
+
+
 def _promise(asked: Asked, width: int) -> Iterable[Line]:
-    if not asked.can:
+    if not asked.can and (asked.plans is not None or asked.problem is not None):
         yield (Span("Nothing can be done from here.", "bad"),)
         return
-    yield from ((Span(line, "plain"),) for line in wrap(_PROMISES[asked.act], width))
+    promises = [] if asked.local else [_PROMISES[asked.act]]
+    if any(plan.means is Means.PROCESS for plan in (asked.plans or {}).values()):
+        promises.append(_OF_PROCESSES[asked.act])
+    yield from ((Span(line, "plain"),) for promise in promises for line in wrap(promise, width))
     if len(asked.reached) < len(asked.targets or ()):
         yield (Span(f"Only {len(asked.reached)} of them can be reached.", "warn"),)
     if asked.plans is not None and asked.act is not Act.RESUME:
@@ -152,13 +173,22 @@ def _promise(asked: Asked, width: int) -> Iterable[Line]:
 
 def _sum(plans: Iterable[Plan], act: Act) -> str:
     known = tuple(plans)
+    processes = [process for plan in known for process in plan.processes]
+    if processes and all(plan.means in (Means.PROCESS, Means.NONE) for plan in known):
+        return _counted(processes)
     kinds = [work.kind for plan in known for work in plan.running]
     subagents = sum(kind is WorkKind.SUBAGENT for kind in kinds)
     counts = [(len(kinds) - subagents, "running", "running"), (subagents, "subagent", "subagents")]
     if act is Act.PAUSE:
         counts.append((sum(len(plan.cron_jobs) for plan in known), "cron job", "cron jobs"))
         counts.append((sum(len(plan.own_models) for plan in known), "own model", "own models"))
-    return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts)
+    said = ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts)
+    return f"{said}, {_counted(processes)}" if processes else said
+
+
+def _counted(processes: Sequence[RunningProcess]) -> str:
+    count = sum(1 + len(process.children) for process in processes)
+    return f"{count} process{'' if count == 1 else 'es'}"
 
 
 def _agent(asked: Asked, target: Target, width: int, glyphs: Glyphs) -> Iterable[Line]:
@@ -177,10 +207,15 @@ def _agent(asked: Asked, target: Target, width: int, glyphs: Glyphs) -> Iterable
             told = "nothing is known of it" if asked.plans is not None else f"asking what runs{glyphs.ellipsis}"
             yield _fact("", told, "muted", glyphs)
         return
-    if plan.problem is not None:
+    if plan.problem is not None and (asked.act is Act.PAUSE or plan.means is not Means.PROCESS):
         yield from _wrapped("problem", plan.problem, "bad", width, glyphs)
-    yield from _touched(plan, asked, glyphs)
-    for gap in plan.not_covered:
+    if plan.means is Means.PROCESS:
+        yield from _signalled(plan, asked, width, glyphs)
+    else:
+        yield from _touched(plan, asked, glyphs)
+    # what a pause of processes leaves out is nothing to those that end or cannot be paused
+    paused = plan.means is not Means.PROCESS or (asked.act is Act.PAUSE and plan.pauses)
+    for gap in plan.not_covered if paused else ():
         yield from _wrapped("not covered", f"{gap.what}: {gap.why}", "warn", width, glyphs)
     for warning in plan.warnings:
         yield from _wrapped(glyphs.warning, warning, "warn", width, glyphs)
@@ -196,6 +231,16 @@ def _held(hold: Hold, at: int, width: int, glyphs: Glyphs) -> Iterable[Line]:
 
 
 _MEANS = {Means.GATEWAY: "its gateway", Means.HOOK: "a hook of the config"}
+_SIGNALS = {Act.PAUSE: "SIGSTOP to each process by itself, parents first", Act.ABORT: "SIGTERM, then SIGKILL"}
+
+
+def _signalled(plan: Plan, asked: Asked, width: int, glyphs: Glyphs) -> Iterable[Line]:
+    for process in plan.processes:
+        yield from _wrapped("process", _process(process, asked.at), "value", width, glyphs)
+    if not plan.processes:
+        yield _fact("", "all its processes have ended", "muted", glyphs)
+    elif asked.act in _SIGNALS and (plan.pauses or asked.act is not Act.PAUSE):
+        yield _fact("by", _SIGNALS[asked.act], "muted", glyphs)
 
 
 def _touched(plan: Plan, asked: Asked, glyphs: Glyphs) -> Iterable[Line]:
@@ -214,6 +259,12 @@ def _touched(plan: Plan, asked: Asked, glyphs: Glyphs) -> Iterable[Line]:
             yield _fact("config", "is left alone, so what starts is ended again while clawtop runs", "warn", glyphs)
     if plan.means in _MEANS:
         yield _fact("by", _MEANS[plan.means], "muted", glyphs)
+
+
+def _process(process: RunningProcess, at: int) -> str:
+    stopped = f"; {process.stopped} stopped already" if process.stopped else ""
+    old = age(max(0, at - process.started))
+    return f"{process.pid} {process.command}, {old} old; {process.following}{stopped}"
 
 
 def _work(work: Work, target: Target, asked: Asked, glyphs: Glyphs) -> Line:

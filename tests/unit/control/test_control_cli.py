@@ -12,8 +12,8 @@ import pytest
 
 from clawtop.control.holds import HoldStore
 from clawtop.control.switch import Switch, Ways
-from clawtop.control_cli import VERBS, Known, Scene, add_arguments, run
-from clawtop.model.commands import Target
+from clawtop.control_cli import VERBS, Known, Scene, _question, add_arguments, run
+from clawtop.model.commands import Means, Plan, RunningProcess, Target
 from clawtop.model.errors import UsageError
 from tests.fake_gateway import FakeGateway
 from tests.unit.control.pretend import Pretend
@@ -262,3 +262,12 @@ def test_hostile_names_reach_no_terminal(shell: Shell, pretend: Pretend) -> None
 
 def test_there_are_four_verbs() -> None:
     assert VERBS == ("pause", "resume", "abort", "holds")
+
+
+def test_processes_are_named_before_they_are_stopped_or_ended() -> None:
+    process = RunningProcess(4711, "node cli.js", 1_795_363_200_000, ("bash",), stopped=1)
+    plan = Plan(Target("local", "claude:api"), Means.PROCESS, processes=(process,), problem="tmux lets it go on")
+    said = "process 4711 (node cli.js) since 2026-11-22T16:00:00Z; 1 that it has started: bash; 1 stopped already"
+
+    assert _question("pause", plan) == ["pause claude:api", "  not possible: tmux lets it go on", f"  stops {said}"]
+    assert _question("abort", plan) == ["abort claude:api", f"  ends, and kills after 5 s, {said}"]

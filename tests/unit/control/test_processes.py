@@ -153,9 +153,13 @@ def test_what_goes_on_all_the_same_does_not_hold(family: Family, tmp_path: Path)
     assert f"it does not hold: process {family.root.pid} (claude) goes on" in detail
 
     kept = control(tmp_path).keep(BOT)
-    assert kept == Kept(again=(f"process {family.root.pid} (claude)",))
+    assert kept == Kept(again=f"process {family.root.pid} (claude)")
     assert set(family.states().values()) == {"T"}
     assert control(tmp_path).keep(BOT) == Kept(detail="verified again")
+    for kin in family.kin():
+        os.kill(kin.pid, signal.SIGCONT)
+    kept = control(tmp_path).keep(BOT)
+    assert kept == Kept(again=f"process {family.root.pid} (claude) and 4 more")
 
 
 def test_a_new_process_of_a_held_agent_is_stopped_and_undone_with_it(
@@ -166,7 +170,7 @@ def test_a_new_process_of_a_held_agent_is_stopped_and_undone_with_it(
         assert "goes on" in control(tmp_path).verify(BOT)[1]
         kept = control(tmp_path).keep(BOT)
 
-        assert kept == Kept(again=(f"process {second.process.pid} (claude)",))
+        assert kept == Kept(again=f"process {second.process.pid} (claude)")
         assert second.named("second").state == "T"
         assert "6 processes go on" in resumed(tmp_path).detail
         assert not second.named("second").is_gone
@@ -180,7 +184,7 @@ def test_a_log_that_grows_under_a_hold_is_told_once(family: Family, tmp_path: Pa
     assert "still grows" in control(tmp_path).verify(BOT)[1]
     kept = control(tmp_path).keep(BOT)
     assert kept is not None
-    assert (kept.state, kept.again) == (HoldState.FAILED, ())
+    assert (kept.state, kept.again) == (HoldState.FAILED, "")
     assert control(tmp_path).keep(BOT) == Kept(detail="verified again")
 
 
