@@ -37,23 +37,31 @@ class LabError(Exception):
 
 def install(version: str) -> Path:
     """The folder of openclaw@version, installed by npm the first time, outside the checkout."""
+    return install_package("openclaw", version, "openclaw.mjs")
+
+
+def install_package(name: str, version: str, proof: str) -> Path:
+    """The folder of the npm package name@version, installed the first time, outside the checkout.
+
+    `proof` is a file of the package. LabError where npm fails.
+    """
     root = Path(os.environ.get("CLAWTOP_E2E_CACHE") or Path.home() / ".cache" / "clawtop-e2e")
-    folder = root / f"openclaw-{version}"
+    folder = root / f"{name}-{version}"
     root.mkdir(parents=True, exist_ok=True)
-    with (root / f"openclaw-{version}.lock").open("w") as lock:
+    with (root / f"{name}-{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "node_modules" / "openclaw" / "openclaw.mjs").exists():
-            fresh = Path(tempfile.mkdtemp(prefix=f"openclaw-{version}-", dir=root))
-            npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(fresh), f"openclaw@{version}"]
+        if not (folder / "node_modules" / name / proof).exists():
+            fresh = Path(tempfile.mkdtemp(prefix=f"{name}-{version}-", dir=root))
+            npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(fresh), f"{name}@{version}"]
             done = subprocess.run(
                 npm, env=with_node(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
             )
             if done.returncode:
                 shutil.rmtree(fresh)
-                raise LabError(f"npm could not install openclaw@{version}:\n{done.stderr[-2000:]}")
+                raise LabError(f"npm could not install {name}@{version}:\n{done.stderr[-2000:]}")
             shutil.rmtree(folder, ignore_errors=True)
             fresh.rename(folder)
-    return folder / "node_modules" / "openclaw"
+    return folder / "node_modules" / name
 
 
 def with_node() -> dict[str, str]:
