@@ -99,21 +99,28 @@ def _path(uri: str, rest: str) -> Path:
 
 
 def discover(environment: Mapping[str, str], home: Path, *, projects: Sequence[ProjectRule] = ()) -> Sequence[Source]:
-    """What this environment's agents leave behind: OpenClaw's, whether or not it is there yet, and what there is of
-    Claude Code and Codex."""
+    """What this environment's agents leave behind: of OpenClaw, Claude Code and Codex what is there.
+
+    Where nothing is there OpenClaw is waited for.
+    """
     from clawtop.sources.openclaw import OpenClawSource, find_homes  # noqa: PLC0415
 
-    homes: list[Source] = [
-        OpenClawSource(f"openclaw:{folder}", folder, config, projects=projects)
-        for folder, config in find_homes(environment, home)
-    ]
     others = [(kind, folder) for kind, folder in _others(environment, home) if folder.is_dir()]
-    return homes + [open_source(f"{kind}:{folder}", projects=projects) for kind, folder in others]
+    homes = [(folder, config) for folder, config in find_homes(environment, home) if folder.is_dir() or not others]
+    return [
+        *(OpenClawSource(f"openclaw:{folder}", folder, config, projects=projects) for folder, config in homes),
+        *(open_source(f"{kind}:{folder}", projects=projects) for kind, folder in others),
+    ]
 
 
 def absent(environment: Mapping[str, str], home: Path) -> list[str]:
     """What `discover` looks for and makes no source of, as it is not there."""
-    return [f"{kind}:{folder}" for kind, folder in _others(environment, home) if not folder.is_dir()]
+    from clawtop.sources.openclaw import find_homes  # noqa: PLC0415
+
+    others = _others(environment, home)
+    found = [folder.is_dir() for _, folder in others]
+    homes = [("openclaw", folder) for folder, _ in find_homes(environment, home)] if any(found) else []
+    return [f"{kind}:{folder}" for kind, folder in [*homes, *others] if not folder.is_dir()]
 
 
 def _others(environment: Mapping[str, str], home: Path) -> list[tuple[str, Path]]:

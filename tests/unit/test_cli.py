@@ -112,7 +112,15 @@ def test_what_was_looked_for_and_is_not_there_is_said(tmp_path: Path, capsys: py
     out = capsys.readouterr().out
     assert f"claude:{tmp_path / 'home' / '.claude'}: not there" in out
     assert f"codex:{tmp_path / 'home' / '.codex'}: not there" in out
+    assert f"openclaw:{tmp_path / 'home' / '.openclaw'}: not there" in out
     assert f"claude:{tmp_path / 'home' / '.config' / 'claude'}: ok" in out
+
+
+def test_where_there_is_nothing_openclaw_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert f"openclaw:{tmp_path / 'home' / '.openclaw'}: DOWN" in out
+    assert f"claude:{tmp_path / 'home' / '.claude'}: not there" in out
 
 
 @pytest.mark.parametrize(
