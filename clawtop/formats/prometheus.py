@@ -13,7 +13,19 @@ from typing import NamedTuple
 
 import orjson
 
-from clawtop.formats.prometheus_names import COST, KINDS, LATENCY, START, STATE, Family, Meaning, Target, meaning_of
+from clawtop.formats.prometheus_names import (
+    ASIDE,
+    COST,
+    KINDS,
+    LATENCY,
+    SOURCE,
+    START,
+    STATE,
+    Family,
+    Meaning,
+    Target,
+    meaning_of,
+)
 from clawtop.model.errors import Unusable
 from clawtop.model.events import Blind, Event, Increase, SessionState, State, Tokens
 from clawtop.model.keys import Key
@@ -31,13 +43,14 @@ _LABEL = slice(300)
 _COUNTERS = frozenset(field.name for field in fields(Counters)) - {"unpriced_calls"}
 _NEVER_TOLD = frozenset({"sessions", "runs", "context_pct"})
 _TOGETHER = {
-    "tokens": frozenset({"tokens", "tokens_per_min", "cache_read"}),
+    "tokens": frozenset({"tokens", "tokens_per_min", "input", "output", "cache_read"}),
     "cost": frozenset({"cost", "usd_per_hour"}),
     "calls": frozenset({"calls", "calls_per_min"}),
     LATENCY: frozenset({"latency_p50", "latency_p95"}),
 }
 """Names of Row that are not known where a counter is not."""
 _COUNTED_AS = {**dict.fromkeys(KINDS, "tokens"), "unpriced_calls": "cost"}
+_OF_OPENCLAW = ("openclaw:", "gateway:", "otlp")
 _OF_MODELS = ("tokens", "calls")
 
 
@@ -146,7 +159,8 @@ class PrometheusReader:
     """What one Prometheus (`server`, its host and port) tells, from one look to the next.
 
     `skipped` counts by reason what could not be used. `left_out` are those that tell of the same spend as others:
-    OpenClaw's own counters where clawtop reads that machine's agents, GenAI's beside OpenClaw's.
+    OpenClaw's own counters where a clawtop reads that machine's OpenClaw and tells of the same models, GenAI's beside
+    OpenClaw's.
     """
 
     def __init__(self, server: str) -> None:
@@ -176,7 +190,8 @@ class PrometheusReader:
     def survey(self, found: Iterable[Found]) -> None:
         """See who tells of the same spend, before any of it is counted."""
         meanings = [meaning for one in found if (meaning := meaning_of(one.labels, self._server)) is not None]
-        known = {(each.machine, each.full_model) for each in meanings if each.family is Family.CLAWTOP}
+        readers = {each.target for each in meanings if each.counts == (SOURCE,) and each.about.startswith(_OF_OPENCLAW)}
+        known = {(each.machine, each.full_model) for each in meanings if each.target in readers}
         spending = [each for each in meanings if each.family is Family.OPENCLAW and set(each.counts) & {*KINDS, COST}]
         self.left_out |= {each[:2] for each in spending if each.model and (each.machine, each.full_model) in known}
         gateways = {each.target for each in spending}
@@ -189,7 +204,7 @@ class PrometheusReader:
         grown: dict[tuple[_Cell, int], _Growth] = {}
         for meter, points in metered:
             meaning = meter.meaning
-            if meaning.counts[0] in (START, STATE):
+            if meaning.counts[0] in ASIDE:
                 continue
             cell = _Cell(meaning.key, meaning.provider, meaning.model)
             since = begun.get(meaning.target, ())
@@ -210,8 +225,8 @@ class PrometheusReader:
             if not one.points or one.points[-1][1] != "1":
                 continue
             meter = self._meter(one.labels)
-            if meter is not None and meter.meaning.counts == (STATE,) and meter.meaning.state in _STATES:
-                now[meter.meaning.key[:2]] = State(meter.meaning.state)
+            if meter is not None and meter.meaning.counts == (STATE,) and meter.meaning.about in _STATES:
+                now[meter.meaning.key[:2]] = State(meter.meaning.about)
         gone = dict.fromkeys(self._states.keys() - now.keys(), State.UNKNOWN)
         return self._changed({**gone, **now}, at)
 
@@ -253,9 +268,11 @@ class PrometheusReader:
             self._bounds = sorted({*self._bounds, meaning.bound})
         if COST in meaning.counts:
             self._priced.add(_Cell(meaning.key, meaning.provider, meaning.model))
-        if meaning.counts[0] not in (START, STATE):
+        if meaning.counts[0] not in ASIDE:
             told = self._told.setdefault(meaning.key[:2], (meaning.family, set()))[1]
             told |= {_COUNTED_AS.get(each, each) for each in meaning.counts}
+            if "tokens" in told and meaning.family is not Family.CLAWTOP:
+                told.add("cost")  # at least their list price
         return _Meter(meaning)
 
     def _begun(self, metered: Sequence[tuple[_Meter, Sequence[tuple[int, str]]]]) -> dict[Target, set[int]]:

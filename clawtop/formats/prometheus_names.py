@@ -20,7 +20,9 @@ from clawtop.model.keys import UNTAGGED, Key
 
 KINDS = ("input", "output", "cache_read", "cache_write")
 """The kinds of tokens, as the labels call them and as Tokens does."""
-COST, LATENCY, STATE, START = "cost", "latency", "state", "start"
+COST, LATENCY, STATE, START, SOURCE = "cost", "latency", "state", "start", "source"
+ASIDE = frozenset({STATE, START, SOURCE})
+"""What is no counter."""
 
 Labels = Mapping[str, str]
 Target = tuple[str, str]
@@ -35,10 +37,10 @@ class Family(StrEnum):
 
 
 class Meaning(NamedTuple):
-    """What one series counts: `counts` are KINDS, COST (dollars), LATENCY, STATE, START, or fields of an Increase.
+    """What one series counts: `counts` are KINDS, COST (dollars), LATENCY, fields of an Increase, or one ASIDE.
 
-    `target` is (job, instance). `bound` is the upper bound of a latency's bucket in milliseconds, `state` the state
-    that the agent is in where the value is 1.
+    `target` is (job, instance). `bound` is the upper bound of a latency's bucket in milliseconds. `about` is the state
+    that the agent is in where the value is 1, or the source that clawtop reads.
     """
 
     family: Family
@@ -48,7 +50,7 @@ class Meaning(NamedTuple):
     model: str
     counts: tuple[str, ...]
     bound: float = 0.0
-    state: str = ""
+    about: str = ""
 
     @property
     def full_model(self) -> str:
@@ -66,6 +68,7 @@ _CLAWTOP = {
     "clawtop_context_resets_total": "resets",
     "clawtop_agent_state": STATE,
     "clawtop_start_time_seconds": START,
+    "clawtop_source_up": SOURCE,
     **{
         f"clawtop_{name}_total": name
         for name in (
@@ -173,7 +176,7 @@ def meaning_of(labels: Labels, server: str) -> Meaning | None:
     target = labels.get("job", ""), labels.get("instance", "")
     instance = target[1] or target[0] or server
     whose = _of_clawtop(labels, instance) if family is Family.CLAWTOP else _of_others(family, labels, instance)
-    return Meaning(family, target, *whose, counts, bound, labels.get("state", ""))
+    return Meaning(family, target, *whose, counts, bound, labels.get("source") or labels.get("state", ""))
 
 
 def _bound(name: str, labels: Labels) -> float:

@@ -226,8 +226,8 @@ def test_what_has_no_series_is_not_known() -> None:
     assert {"sessions", "runs", "context_pct", "latency_p95"} <= found["coder"] & found["agents"]
     assert {"tokens", "retries", "aborts"} <= found["coder"]
     assert found["coder"].isdisjoint({"calls", "cost", "calls_per_min"})
-    assert {"calls", "errors", "cost"} <= found["agents"]
-    assert "tokens" not in found["agents"]
+    assert {"calls", "errors"} <= found["agents"]
+    assert found["agents"].isdisjoint({"tokens", "cost", "input"})
     assert reader.blinds() == []
 
 
@@ -250,10 +250,17 @@ def test_a_row_shows_what_is_not_known() -> None:
 # ---- the same spend twice
 
 
+def reads(source: str) -> Found:
+    """What the clawtop on the gateway's machine reads."""
+    return series("clawtop_source_up", (1, 1), source=source, instance="gw:9464")
+
+
 def test_openclaws_own_counters_are_left_out_where_clawtop_tells_the_same() -> None:
     ours = calls((1, 5), instance="gw:9464")
     reader = PrometheusReader("prom:9090")
-    reader.survey([ours, openclaw((1, 900)), openclaw((1, 70), instance="far:8080")])
+    reader.survey(
+        [ours, reads("openclaw:/home/ann/.openclaw"), openclaw((1, 900)), openclaw((1, 70), instance="far:8080")]
+    )
     events = reader.take([ours, openclaw((1, 900)), openclaw((1, 70), instance="far:8080")], opening=True)
     assert sorted((event.key.host, event.tokens.input, event.calls) for event in increases(events)) == [
         ("far:8080", 70, 0),
@@ -263,9 +270,10 @@ def test_openclaws_own_counters_are_left_out_where_clawtop_tells_the_same() -> N
     assert reader.targets == {Family.CLAWTOP: 1, Family.OPENCLAW: 1}
 
 
-def test_another_model_is_another_spend() -> None:
+@pytest.mark.parametrize(("source", "model"), [("openclaw:/x", "other"), ("claude:/home/ann/.claude", "normal")])
+def test_another_model_or_other_agents_are_another_spend(source: str, model: str) -> None:
     reader = PrometheusReader("prom:9090")
-    reader.survey([calls((1, 5), instance="gw:9464"), openclaw((1, 900), openclaw_model="other")])
+    reader.survey([calls((1, 5), instance="gw:9464"), reads(source), openclaw((1, 900), openclaw_model=model)])
     assert reader.left_out == set()
 
 

@@ -36,8 +36,9 @@ def test_what_clawtop_hands_out() -> None:
     }
     assert {name: meaning(name, **labels).counts[0] for name in counts} == counts
     assert nothing("clawtop_tokens_total", kind="prompt")
-    assert nothing("clawtop_source_up", source="x")
-    assert not is_known("clawtop_source_up")
+    assert meaning("clawtop_source_up", source="openclaw:/x").about == "openclaw:/x"
+    assert meaning("clawtop_agent_state", state="idle", agent="a").about == "idle"
+    assert nothing("clawtop_series_folded")
 
 
 def test_a_name_is_taken_as_it_is() -> None:

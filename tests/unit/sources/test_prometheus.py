@@ -126,6 +126,7 @@ async def test_an_agent_that_is_gone_still_counts_in_the_windows_it_was_seen_in(
 async def test_the_same_spend_is_counted_once() -> None:
     async with FakePrometheus(NOW) as fake:
         fake.add("clawtop_tokens_total", scrapes((10, 100)), kind="input", **CODER)
+        fake.add("clawtop_source_up", scrapes((10, 1)), source="openclaw:/x")
         openclaw = {"openclaw_provider": "mock", "openclaw_model": "normal", "openclaw_token": "input"}
         fake.add("openclaw_tokens_total", scrapes((10, 90)), job="otel", instance="m1:8889", **openclaw)
         fake.add("openclaw_tokens_total", scrapes((10, 7)), job="otel", instance="m2:8889", **openclaw)
