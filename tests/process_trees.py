@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -132,14 +133,15 @@ class Kin:
 class Family:
     """A tree that runs until the end of its `with`.
 
-    `command` is what its root is started with, Python as a rule; `works_in` is its working directory, `folder` if None.
+    `command` is what its root is started with, Python as a rule, None where somebody else starts it by `words`;
+    `works_in` is its working directory, `folder` if None.
     """
 
     def __init__(
         self,
         folder: Path,
         root: dict[str, Any] | None = None,
-        command: Sequence[str] = (sys.executable,),
+        command: Sequence[str] | None = (sys.executable,),
         works_in: Path | None = None,
     ) -> None:
         self.folder = folder
@@ -148,8 +150,24 @@ class Family:
         self.program = folder / "agent.py"
         self.program.write_text(_PROGRAM)
         self._notes = folder / "notes"
-        line = [*command, "-S", "-E", str(self.program), str(folder), json.dumps(self._root)]
-        self.process = subprocess.Popen(line, cwd=works_in or folder, stdin=subprocess.DEVNULL)
+        self._started = None if command is None else self._start(command, works_in or folder)
+
+    def _start(self, command: Sequence[str], works_in: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self.words(*command), cwd=works_in, stdin=subprocess.DEVNULL)
+
+    def words(self, *command: str | Path) -> list[str]:
+        """The command line of its root."""
+        return [*map(str, command), "-S", "-E", str(self.program), str(self.folder), json.dumps(self._root)]
+
+    def line(self, *command: str | Path) -> str:
+        """The same for a shell."""
+        return shlex.join(self.words(*command))
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The root, where this has started it."""
+        assert self._started is not None
+        return self._started
 
     def __enter__(self) -> Self:
         names = _names(self._root)
@@ -164,7 +182,8 @@ class Family:
             if not kin.is_gone and _is_of(kin.pid, self.program):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(kin.pid, signal.SIGKILL)
-        self.process.wait(20)
+        if self._started is not None:
+            self._started.wait(20)
 
     def kin(self, note: str = "began") -> list[Kin]:
         """Those that have noted this, in the order in which they did."""
