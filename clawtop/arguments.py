@@ -15,7 +15,7 @@ def of_clawtop() -> argparse.ArgumentParser:
         description="top for AI agents: what each agent burns, live. Without options: the screen, on everything found.",
         epilog="sources: openclaw:DIR  gateway:ws://HOST:PORT  claude:DIR  codex:DIR  events:PATH (a "
         "file, a folder, or - for standard input)  otlp://HOST:PORT (listens; 127.0.0.1:4318 unless named)  "
-        "otlp-file:PATH  demo:  · clawtop pause|resume|abort AGENT, clawtop holds,"
+        "otlp-file:PATH  prometheus:URL  demo:  · clawtop pause|resume|abort AGENT, clawtop holds,"
         " clawtop export have their own --help",
     )
     parser.add_argument(

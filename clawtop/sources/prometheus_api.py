@@ -2,6 +2,9 @@
 
 import asyncio
 import ipaddress
+import os
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -156,7 +159,7 @@ class Api:
         except (TimeoutError, httpx.TimeoutException):
             raise SourceError(f"{where} did not answer within {_SECONDS:g} s") from None
         except httpx.ConnectError as error:
-            raise SourceError(f"cannot reach {where}: {_words(str(error))}") from None
+            raise SourceError(f"cannot reach {where}: {_words(_cause(error))}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # the words of some errors quote what was sent
             raise SourceError(f"{where} broke off: {type(error).__name__}") from None
@@ -226,6 +229,16 @@ async def _upto(answer: httpx.Response, most: int) -> bytes:
         if len(body) > most:
             break
     return bytes(body)
+
+
+def _cause(error: BaseException) -> str:
+    """The system's own words for what went wrong, which lie beneath those of three libraries."""
+    deepest = error
+    while (below := deepest.__cause__ or deepest.__context__) is not None:
+        deepest = below
+    if isinstance(deepest, ssl.SSLError | socket.gaierror):
+        return str(deepest.strerror)
+    return os.strerror(deepest.errno) if isinstance(deepest, OSError) and deepest.errno else str(error)
 
 
 def _words(text: str) -> str:

@@ -290,7 +290,9 @@ async def test_what_is_no_answer_is_one_clear_line(says: bytes, why: str) -> Non
 async def test_nobody_there() -> None:
     async with FakePrometheus(NOW) as fake:
         pass
-    assert (await refused(fake)).startswith("cannot reach 127.0.0.1:")
+    told = await refused(fake)
+    assert told.startswith("cannot reach 127.0.0.1:")
+    assert told.endswith("Connection refused")
 
 
 async def test_one_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
