@@ -209,16 +209,22 @@ class Api:
 
 @asynccontextmanager
 async def connect(address: Address) -> AsyncIterator[Api]:
-    """A connection to a Prometheus. TLS certificates are checked against SSL_CERT_FILE, else the usual authorities."""
+    """A connection to a Prometheus. TLS certificates are checked against SSL_CERT_FILE and the usual authorities."""
     async with httpx.AsyncClient(
         auth=address.auth,
         headers={"User-Agent": f"clawtop/{__version__}"},
         timeout=httpx.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
         # to have the certificates at hand takes a while that plain HTTP need not wait for
-        verify=address.url.startswith("https:"),
+        verify=_authorities() if address.url.startswith("https:") else False,
         trust_env=not address.loopback,
     ) as client:
         yield Api(client, address)
+
+
+def _authorities() -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    context.load_default_certs()  # a company's own are often only known to the system
+    return context
 
 
 async def _upto(answer: httpx.Response, most: int) -> bytes:
