@@ -4,12 +4,15 @@ Calls are spans chat, text_completion, generate_content and embeddings; runs inv
 Beside the names of the conventions stand those of OpenLLMetry and OpenInference, which came before them.
 """
 
+from collections import OrderedDict
+from collections.abc import Mapping
+
 from clawtop.formats.otlp.pools import Detail
 from clawtop.formats.otlp.records import Attributes, Log, Metric, Point, Span
 from clawtop.formats.otlp.senders import Sender, digest, dollars, text, whole
 from clawtop.formats.otlp.series import Growth
 from clawtop.formats.otlp.spend import PoolKey, Spend
-from clawtop.formats.otlp.standing import Amounts, Place, Standing
+from clawtop.formats.otlp.standing import NOTHING, Amounts, Place, Standing
 from clawtop.formats.otlp.traces import Fact, Run, Traces
 from clawtop.model.events import Tokens
 
@@ -72,6 +75,8 @@ _OUTPUTS = ("output", "completion")
 _OPERATION_DETAILS = "gen_ai.client.inference.operation.details"
 _USAGE = "gen_ai.client.token.usage"
 _DURATION = "gen_ai.client.operation.duration"
+_MOST_POOLS = 4_000
+_MOST_SCOPES = 16
 
 
 def provider(attributes: Attributes) -> str:
@@ -112,6 +117,7 @@ class GenAi:
     def __init__(self, spend: Spend, traces: Traces) -> None:
         self._spend = spend
         self._traces = traces
+        self._told: OrderedDict[PoolKey, dict[str, Amounts]] = OrderedDict()
 
     # ---- spans and logs
 
@@ -172,8 +178,9 @@ class GenAi:
             error=error,
             unseen=UNSEEN,
         )
+        fact.details = self._explained(sender, fact)
         self._traces.add(fact)
-        self._spend.later(self._explained(sender, fact))
+        self._spend.later(fact.details)
 
     def _explained(self, sender: Sender, fact: Fact) -> list[tuple[PoolKey, Detail]]:
         """The pools whose metrics tell of this call, too: the sender's, and its agent's where metrics name it."""
@@ -245,16 +252,33 @@ class GenAi:
         pool = PoolKey(FAMILY, sender.process, agent or "", provider(attributes), text(attributes, *_MODEL) or "")
         key = self._spend.directory.key(sender, attributes, agent)
         self._spend.metered(key, UNSEEN_BY_METRICS)
-        if metric.name == _DURATION:
-            scale = 1 if metric.unit == "ms" else 1000
-            latencies = tuple((round(middle * scale), count) for middle, count in growth.buckets)
-            failed = "error.type" in attributes
-            amounts = Amounts(errors=growth.times) if failed else Amounts(calls=growth.times)
-            self._spend.add(pool, key, growth, amounts, () if failed else latencies)
-        else:
+        latencies: tuple[tuple[int, int], ...] = ()
+        if metric.name == _USAGE:
             amounts = _token_amounts(attributes, growth)
-            if any(amounts):
-                self._spend.add(pool, key, growth, amounts)
+        elif "error.type" in attributes:
+            amounts = Amounts(errors=growth.times)
+        else:
+            scale = 1 if metric.unit == "ms" else 1000
+            amounts = Amounts(calls=growth.times)
+            latencies = tuple((round(middle * scale), count) for middle, count in growth.buckets)
+        amounts = self._first_told(pool, scope, amounts)
+        if any(amounts):
+            self._spend.add(pool, key, growth, amounts, latencies if amounts.calls else ())
+
+    def _first_told(self, pool: PoolKey, scope: str, amounts: Amounts) -> Amounts:
+        """What no other instrumentation of the same process has told before: two may watch the same calls."""
+        told = self._told.setdefault(pool, {})
+        self._told.move_to_end(pool)
+        if len(self._told) > _MOST_POOLS:
+            self._told.popitem(last=False)
+        before = _largest(told)
+        if scope in told or len(told) < _MOST_SCOPES:
+            told[scope] = told.get(scope, NOTHING).plus(amounts)
+        return _largest(told).minus(before)
+
+
+def _largest(told: Mapping[str, Amounts]) -> Amounts:
+    return Amounts(*map(max, zip(NOTHING, *told.values(), strict=True)))
 
 
 def _token_amounts(attributes: Attributes, growth: Growth) -> Amounts:

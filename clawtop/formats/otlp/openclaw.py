@@ -5,7 +5,8 @@ only four are real: `prompt` is input and cache together, `total` the last call'
 names can be configured, the instrumentation's name and the attributes stay.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 
 from clawtop.formats.otlp.lanes import UNSEEN_BY_LANES, Lanes
 from clawtop.formats.otlp.pools import Detail
@@ -35,7 +36,16 @@ _METRICS = (
 _KINDS = ("input", "output", "cache_read", "cache_write")
 _UNSEEN = frozenset({"failed_turns", "aborts", "compactions", "resets", "unmetered_runs"})
 _UNSEEN_BY_SPANS = _UNSEEN | {"retries", "fallbacks"}
-_MOST_USES = 50_000
+_MOST_SESSIONS = 20_000
+_MOST_USES = 1_000
+
+
+@dataclass(slots=True)
+class _Session:
+    """Which gateways told of it, and what."""
+
+    processes: set[str] = field(default_factory=set)
+    uses: deque[Detail] = field(default_factory=lambda: deque(maxlen=_MOST_USES))
 
 
 class OpenClaw:
@@ -45,8 +55,7 @@ class OpenClaw:
         self._spend = spend
         self._traces = traces
         self._lanes = Lanes(spend)
-        self._uses: OrderedDict[str, list[Detail]] = OrderedDict()
-        self._covered: OrderedDict[str, set[str]] = OrderedDict()
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     # ---- metrics
 
@@ -210,28 +219,32 @@ class OpenClaw:
     # ---- what other sources tell better
 
     def told_elsewhere(self, session: str) -> list[Event]:
-        """Another source tells all of this session: take back what was told of it here."""
+        """Another source tells all of this session: take back what was told of it here.
+
+        Whoever reads one session of a gateway reads them all, so its unexplained rest goes with it.
+        """
+        known = self._sessions.pop(session, None)
         events: list[Event] = []
-        for detail in self._uses.pop(session, []):
+        for detail in known.uses if known else ():
             detail.muted = True
             events += detail.tell()
-        for process, sessions in self._covered.items():
-            if session in sessions:
-                events += self._spend.mute(FAMILY, process)
+        for process in known.processes if known else ():
+            events += self._spend.mute(FAMILY, process)
         return events
 
     def _cover(self, process: str, session: str | None, detail: Detail) -> list[Event]:
+        """Keep in mind what may have to be taken back, or have it muted at once."""
         if session is None:
             return []
-        self._covered.setdefault(process, set()).add(session)
-        if len(self._covered) > 1000:
-            self._covered.popitem(last=False)
         if session in self._spend.told:
             detail.muted = True
             return self._spend.mute(FAMILY, process)
-        self._uses.setdefault(session, []).append(detail)
-        if len(self._uses) > _MOST_USES:
-            self._uses.popitem(last=False)
+        known = self._sessions.setdefault(session, _Session())
+        known.processes.add(process)
+        known.uses.append(detail)
+        self._sessions.move_to_end(session)
+        if len(self._sessions) > _MOST_SESSIONS:
+            self._sessions.popitem(last=False)
         return []
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from clawtop.formats.otlp.standing import NOTHING, Amounts, Latencies, Place, Standing
 from clawtop.model.events import Event
 
-_MOST_LOTS = 64
-_MOST_DETAILS = 256
+_MOST_LOTS = 16
+_MOST_DETAILS = 64
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +32,8 @@ class Detail:
     left: Amounts = NOTHING
     shares: "list[_Share]" = field(default_factory=list)
     muted: bool = False
+    explained: bool = False
+    void: bool = False
 
     def tell(self) -> list[Event]:
         """The events after which it stands with its cost."""
@@ -79,6 +81,7 @@ class Pool:
         self._lots: deque[_Lot] = deque()
         self._details: OrderedDict[int, Detail] = OrderedDict()
         self._owed = NOTHING
+        self._repeated = NOTHING
         self._made = 0
         self._muted = False
 
@@ -102,7 +105,11 @@ class Pool:
 
     def explain(self, detail: Detail) -> list[Event]:
         """A span or log told whose something was."""
-        detail.left = detail.amounts
+        if detail.void:
+            return []
+        repeated = self._repeated.common(detail.amounts)
+        self._repeated = self._repeated.minus(repeated)
+        detail.explained, detail.left = True, detail.amounts.minus(repeated)
         touched = [detail]
         lots = []
         for lot in sorted(self._lots, key=lambda lot: (not lot.holds(detail.place.at), lot.until)):
@@ -115,6 +122,13 @@ class Pool:
         if any(detail.left):
             self._keep(detail)
         return self._tell(lots, touched)
+
+    def withdraw(self, detail: Detail) -> None:
+        """A detail without shares said again what another says, too: what it explained is the other's to explain."""
+        detail.void = True
+        if detail.explained:
+            self._details.pop(id(detail), None)
+            self._repeated = self._repeated.plus(detail.amounts.minus(detail.left))
 
     def mute(self) -> list[Event]:
         """Tell no more of what no detail explains: somebody else tells it better."""

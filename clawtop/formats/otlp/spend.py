@@ -1,7 +1,7 @@
 """What all kinds of senders share: series, the pools of their spend, and what was seen already."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from clawtop.model.events import Blind, Event
 from clawtop.model.keys import UNTAGGED, Key
 
 _SOON_MS = 60_000
-_MOST_POOLS = 10_000
+_MOST_POOLS = 4_000
 _MOST_SEEN = 200_000
 _MOST_AGENTS = 5_000
 _NANO = 1_000_000_000
@@ -82,6 +82,7 @@ class Spend:
     _metered: OrderedDict[Key, tuple[int, frozenset[str]]] = field(default_factory=OrderedDict)
     _spanned: set[Key] = field(default_factory=set)
     _sighted: set[tuple[str, str]] = field(default_factory=set)
+    _muted: set[tuple[str, str]] = field(default_factory=set)
     _details: list[tuple[PoolKey, Detail]] = field(default_factory=list)
 
     def at(self, nanoseconds: int) -> int:
@@ -204,6 +205,8 @@ class Spend:
         found = self._pools.get(key)
         if found is None:
             found = self._pools[key] = Pool(digest(key), splits=key.family == "openclaw")
+            if (key.family, key.process) in self._muted:
+                found.mute()
             if len(self._pools) > _MOST_POOLS:
                 self._pools.popitem(last=False)
         else:
@@ -214,8 +217,16 @@ class Spend:
         """A detail of that pool."""
         return self.pool(key).explain(detail)
 
+    def withdraw(self, details: Iterable[tuple[PoolKey, Detail]]) -> None:
+        """These details say again what others say."""
+        for key, detail in details:
+            self.pool(key).withdraw(detail)
+
     def mute(self, family: str, process: str) -> list[Event]:
-        """Tell no more of what no detail of this process explains."""
+        """Tell no more of what no detail of this process explains, in pools that come as well."""
+        if (family, process) in self._muted:
+            return []
+        self._muted.add((family, process))
         events: list[Event] = []
         for key, pool in self._pools.items():
             if (key.family, key.process) == (family, process):

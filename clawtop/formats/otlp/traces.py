@@ -4,11 +4,13 @@ Until then a call counts under its sender's name, and moves on once its agent is
 attempts under the same parent. An agent's own usage counts only where none of its calls were seen.
 """
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from clawtop.formats.otlp.spend import Spend
+from clawtop.formats.otlp.pools import Detail
+from clawtop.formats.otlp.spend import PoolKey, Spend
 from clawtop.formats.otlp.standing import Amounts, Place, Standing
 from clawtop.model.events import (
     Attempt,
@@ -25,7 +27,7 @@ from clawtop.model.events import (
 from clawtop.model.keys import Key
 
 _MOST_TRACES = 5_000
-_MOST_SPANS = 100_000
+_MOST_SPANS = 50_000
 _MOST_OF_ONE = 2_000
 _DEEPEST = 64
 _IDLE_MS = 120_000
@@ -37,7 +39,8 @@ class Fact:
     """A call of a model or, with `tool`, of a tool, as one span tells it. Times are Unix milliseconds.
 
     `key` has the sender's agent, `own` the one that the span names itself. `cost` is micro-dollars.
-    `attempt` says that another call under the same parent may be its retry, `unseen` what cannot be known of its agent.
+    `attempt` says that another call under the same parent may be its retry, `unseen` what cannot be known of its agent,
+    `details` are what it explains of the metrics.
     """
 
     trace: str
@@ -56,7 +59,9 @@ class Fact:
     tool: str | None = None
     attempt: bool = True
     unseen: frozenset[str] = frozenset()
+    details: list[tuple[PoolKey, Detail]] = field(default_factory=list)
     told: bool = False
+    doubtful: bool = False
     resolved: bool = False
 
     @property
@@ -82,13 +87,19 @@ class Run:
 
 @dataclass(eq=False, slots=True)
 class _Trace:
-    """`parents` has every span seen, so that the way up can be gone; `agent` is whose the whole trace is."""
+    """`parents` has every span seen, so that the way up can be gone; `agent` is whose the whole trace is.
+
+    `attempts` are its calls by what is above them, `touched` where some came. A `crowded` one has forgotten some.
+    """
 
     id: str
     parents: dict[str, str] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     facts: dict[str, Fact] = field(default_factory=dict)
     waiting: dict[str, Standing] = field(default_factory=dict)
+    attempts: dict[str, list[Fact]] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    crowded: bool = False
     agent: str | None = None
     seen: int = 0
     ended: int = 0
@@ -112,25 +123,38 @@ class Traces:
         self._spend = spend
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
         self._touched: dict[str, _Trace] = {}
+        self._overdue: list[Event] = []
         self._spans = 0
 
     def link(self, trace: str, span: str, parent: str, end: int, error: str | None = None) -> None:
         """A span of any kind: what stands between a call and its agent."""
         found = self._trace(trace)
-        if span not in found.parents and len(found.parents) < _MOST_OF_ONE:
+        if span not in found.parents:
             found.parents[span] = parent
             self._spans += 1
+            if len(found.parents) > _MOST_OF_ONE:
+                del found.parents[next(iter(found.parents))]
+                self._spans -= 1
         if not parent:
             found.ended, found.error = max(found.ended, end), error
 
     def add(self, fact: Fact) -> None:
-        """A call."""
+        """A call. Of a trace that has too many the oldest is no longer set against others."""
         trace = self._trace(fact.trace)
-        if len(trace.facts) < _MOST_OF_ONE:
-            trace.facts[fact.id] = fact
-            trace.waiting[fact.id] = Standing(f"span {fact.name}")
-        else:
-            self._spend.skipped["more calls in a trace than are kept"] += 1
+        trace.facts[fact.id] = fact
+        trace.waiting[fact.id] = Standing(f"span {fact.name}")
+        if fact.attempt and fact.tool is None and fact.parent:
+            trace.attempts.setdefault(fact.parent, []).append(fact)
+            trace.touched.add(fact.parent)
+        if len(trace.facts) > _MOST_OF_ONE:
+            oldest = next(iter(trace.facts.values()))
+            if oldest.id in trace.waiting:
+                self._overdue += self._final(trace, oldest, _owner(trace, oldest)[0])
+            trace.crowded = True
+            del trace.facts[oldest.id]
+            same = trace.attempts.get(oldest.parent)
+            if same and same[0] is oldest:
+                del same[0]
 
     def run(self, trace: str, run: Run) -> None:
         """An agent's own span."""
@@ -155,7 +179,7 @@ class Traces:
     def flush(self) -> list[Event]:
         """The events of what came since the last flush."""
         touched, self._touched = self._touched, {}
-        events: list[Event] = []
+        events, self._overdue = self._overdue, []
         for trace in touched.values():
             events += self._tell(trace)
         while len(self._traces) > _MOST_TRACES or (self._spans > _MOST_SPANS and self._traces):
@@ -183,7 +207,9 @@ class Traces:
         events: list[Event] = []
         for fact in [trace.facts[name] for name in trace.waiting]:
             agent, certain = _owner(trace, fact)
-            if certain:
+            if _told_by_another(trace, fact):
+                events += self._drop(trace, fact)
+            elif certain:
                 events += self._final(trace, fact, agent)
             else:
                 events += trace.waiting[fact.id].show(self._place(fact, agent), _amounts(fact), priced=False)
@@ -201,6 +227,8 @@ class Traces:
         yield from trace.waiting.pop(fact.id).show(None)
         fact.key = key = self._spend.known(fact.key._replace(agent=agent or fact.key.agent, run=fact.trace))
         fact.told = True
+        if fact.parent in trace.attempts:
+            trace.touched.add(fact.parent)
         yield from self._spend.blind(key, fact.unseen)
         if fact.tool is not None:
             yield ToolCall(key, fact.end, fact.name, fact.provider, fact.model, fact.tool)
@@ -224,9 +252,19 @@ class Traces:
         else:
             yield Increase(key, fact.end, fact.name, fact.provider, fact.model, calls=1, latencies=((latency, 1),))
         yield Attempt(key, fact.end, f"{fact.name}/attempt", fact.provider, fact.model)
+        if fact.error is not None and fact.attempt and not fact.parent:
+            yield _outcome(fact, Resolution.FAILED, None, tentative=True)
+
+    def _drop(self, trace: _Trace, fact: Fact) -> list[Event]:
+        """Two libraries told the same call, one inside the other: the outer one counts, unless the inner one has."""
+        del trace.facts[fact.id]
+        self._spend.withdraw(fact.details)
+        return trace.waiting.pop(fact.id).show(None)
 
     def _usage(self, trace: _Trace) -> Iterable[Event]:
         """What an agent's span says it used, where no call below it says so."""
+        if trace.crowded or not any(any(run.amounts) or run.standing.shown for run in trace.runs.values()):
+            return
         told: set[str] = set()
         for span in (*(fact.id for fact in trace.facts.values() if fact.tool is None), *_with_usage(trace)):
             told.update(trace.upwards(span))
@@ -287,20 +325,40 @@ def _amounts(fact: Fact) -> Amounts:
     return fact.amounts._replace(cost=fact.cost or 0)
 
 
+def _told_by_another(trace: _Trace, fact: Fact) -> bool:
+    """Whether a call stands within another call of as many tokens, or around one that was told already."""
+    tokens = fact.amounts.tokens
+    if fact.tool is not None or not any(tokens):
+        return False
+    above = (trace.facts.get(span) for span in trace.upwards(fact.id))
+    if any(each is not None and each.amounts.tokens == tokens for each in above):
+        return True
+    return any(each.told and each.amounts.tokens == tokens for each in trace.attempts.get(fact.id, ()))
+
+
 def _followed(trace: _Trace) -> Iterator[Event]:
     """What became of failed attempts that were told: the next call under the same parent, if any."""
-    failed = [fact for fact in trace.facts.values() if fact.told and fact.attempt and fact.error and not fact.resolved]
-    for fact in failed:
-        later = [
-            other
-            for other in trace.facts.values()
-            if other.parent == fact.parent and other.tool is None and other.start >= fact.end and other is not fact
-        ]
-        following = min(later, key=lambda other: other.start, default=None) if fact.parent else None
-        how, to = Resolution.FAILED, None
-        if following is not None:
-            same = (following.provider, following.model) == (fact.provider, fact.model)
-            how = Resolution.RETRY if same else Resolution.FALLBACK
-            to = None if same else f"{following.provider}/{following.model}"
-        fact.resolved = following is not None
-        yield Resolved(fact.key, fact.end, fact.name, fact.provider, fact.model, how, to, tentative=following is None)
+    touched, trace.touched = trace.touched, set()
+    for parent in touched:
+        attempts = sorted(trace.attempts[parent], key=lambda fact: fact.start)
+        starts = [fact.start for fact in attempts]
+        for fact in attempts:
+            if fact.told and fact.error is not None and not fact.resolved:
+                place = bisect_left(starts, max(fact.end, fact.start + 1))
+                yield from _resolved(fact, attempts[place] if place < len(attempts) else None)
+
+
+def _resolved(fact: Fact, following: Fact | None) -> Iterator[Event]:
+    if following is None:
+        if not fact.doubtful:
+            fact.doubtful = True
+            yield _outcome(fact, Resolution.FAILED, None, tentative=True)
+        return
+    fact.resolved = True
+    same = (following.provider, following.model) == (fact.provider, fact.model)
+    to = None if same else "/".join(filter(None, (following.provider, following.model)))
+    yield _outcome(fact, Resolution.RETRY if same else Resolution.FALLBACK, to)
+
+
+def _outcome(fact: Fact, how: Resolution, to: str | None, *, tentative: bool = False) -> Resolved:
+    return Resolved(fact.key, fact.end, fact.name, fact.provider, fact.model, how, to, tentative)

@@ -1,5 +1,6 @@
 """The GenAI semantic conventions: spans, metrics and logs of any framework, names old and new."""
 
+import json
 import random
 from typing import Any
 
@@ -193,6 +194,30 @@ def test_spans_whose_parents_never_come_are_bounded() -> None:
     assert len(reading.of(Call)) == 1000
 
 
+@pytest.mark.parametrize("inner_named", [False, True])
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize("inner_first", [False, True])
+def test_a_call_that_two_libraries_tell_counts_once(inner_named: bool, batches: int, inner_first: bool) -> None:
+    named: Table = {"gen_ai__agent__name": "writer"}
+    outer = chat(2, 9, **named, **used(100, 7))
+    inner = chat(1, 2, **(named if inner_named else {}), **used(100, 7))
+    spans = [inner, outer] if inner_first else [outer, inner]
+    bodies = [traces(*spans)] if batches == 1 else [traces(each) for each in spans]
+    reading = Reading().take(*bodies, usage_metric(150, 10, 2), traces(agent(9, "writer")))
+    assert reading.used() == {"writer": Tokens(100, 7), "app": Tokens(50, 3)}
+    assert reading.rows()["writer"].counters.calls == 1
+
+
+def test_a_trace_of_more_calls_than_are_kept_loses_none() -> None:
+    reading = Reading()
+    for part in range(5):
+        calls = [chat(part * 1000 + number + 1, 9000, at=number, **used(1, 0)) for number in range(1000)]
+        reading.take(traces(*calls))
+    reading.take(traces(agent(9000, "writer", **used(5000, 0))))
+    assert reading.shot().total.tokens == Tokens(5000)
+    assert reading.shot().total.counters.calls == 5000
+
+
 # ---- metrics beside spans
 
 
@@ -227,6 +252,14 @@ def test_metrics_and_spans_of_the_same_calls_count_once(spans_first: bool) -> No
     row = Reading().take(*bodies).rows()["app"]
     assert row.tokens == Tokens(40 + 50, 10, 60)
     assert row.counters.calls == 2
+
+
+def test_two_instrumentations_of_the_same_calls_count_once_in_metrics_too() -> None:
+    body = usage_metric(100, 7)
+    twice = [{**body, "resourceMetrics": [each]} for each in body["resourceMetrics"]]
+    other = json.loads(json.dumps(body))
+    other["resourceMetrics"][0]["scopeMetrics"][0]["scope"]["name"] = "another library"
+    assert Reading().take(*twice, other).used() == {"app": Tokens(100, 7)}
 
 
 def test_operations_that_are_no_calls_are_left_out_of_the_metrics() -> None:
