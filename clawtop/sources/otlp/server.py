@@ -10,34 +10,10 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from clawtop.model.errors import SourceError
-from clawtop.sources.otlp.address import OtlpAddress
 from clawtop.sources.otlp.limits import Limits
 
-_BACKLOG = 128
 _KEEP_ALIVE_SECONDS = 65  # exporters send once a minute
 _LARGEST_HEAD = 32 * 1024
-
-
-def listen(address: OtlpAddress) -> socket.socket:
-    """A socket that is bound there. Raises SourceError where that cannot be."""
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        found = socket.socket(family, kind, protocol)
-        try:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind(where)
-            found.listen(_BACKLOG)
-            found.settimeout(0)
-        except OSError:
-            found.close()
-            raise
-    except OSError as error:
-        advice = "stop what listens there, or name another port with -s otlp://HOST:PORT"
-        raise SourceError(f"cannot listen on {address.shown}: {error.strerror or error}; {advice}") from error
-    return found
 
 
 async def serve(app: Callable[..., Any], bound: socket.socket, limits: Limits) -> None:

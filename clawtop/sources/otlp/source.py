@@ -13,7 +13,7 @@ from clawtop.sources import Outlet
 from clawtop.sources.otlp.address import OtlpAddress
 from clawtop.sources.otlp.app import Body, OtlpApp, Rejected
 from clawtop.sources.otlp.limits import Limits
-from clawtop.sources.otlp.server import listen, serve
+from clawtop.sources.otlp.listening import listen
 
 _SETTLE_SECONDS = 5.0
 _WARNING = "ANYBODY WHO REACHES IT CAN WRITE: set CLAWTOP_OTLP_TOKEN or --token-file"
@@ -71,6 +71,8 @@ class OtlpSource:
             outlet.report(self._status())
             return
         bound = listen(self._address)
+        from clawtop.sources.otlp.server import serve  # noqa: PLC0415 - takes 0.2 s that the first picture need not
+
         self._port = bound.getsockname()[1]
         self._listening = True
 
