@@ -264,6 +264,12 @@ def test_a_single_look(home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "clawtop_calls_total{" not in capsys.readouterr().out
 
 
+def test_the_other_formats_by_the_same_word(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, begins in (("json", '{"schema"'), ("csv", "agent,host"), ("text", "clawtop - ")):
+        assert main(["--format", name, "-s", home]) == 0
+        assert capsys.readouterr().out.startswith(begins)
+
+
 def test_a_port_is_free_again_at_once(home: str) -> None:
     with listen("127.0.0.1", 0) as door:
         port = door.getsockname()[1]
