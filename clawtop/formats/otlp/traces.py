@@ -176,17 +176,17 @@ class Traces:
         self._touched[name] = found
         return found
 
-    def flush(self) -> list[Event]:
+    def flush(self) -> Iterator[Event]:
         """The events of what came since the last flush."""
         touched, self._touched = self._touched, {}
-        events, self._overdue = self._overdue, []
+        overdue, self._overdue = self._overdue, []
+        yield from overdue
         for trace in touched.values():
-            events += self._tell(trace)
+            yield from self._tell(trace)
         while len(self._traces) > _MOST_TRACES or (self._spans > _MOST_SPANS and self._traces):
             _, oldest = self._traces.popitem(last=False)
             self._spans -= len(oldest.parents)
-            events += self._give_up(oldest)
-        return events
+            yield from self._give_up(oldest)
 
     def settle(self) -> list[Event]:
         """What becomes of traces that nothing came of for a while: nobody knows any more whether they go on."""
