@@ -4,7 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from clawtop.formats.prometheus import HISTORY_MS, Found, Phase, PrometheusReader, phases
+from clawtop.formats.prometheus import HISTORY_MS, Phase, PrometheusReader, phases
+from clawtop.formats.prometheus_answers import Found
 from clawtop.formats.prometheus_names import Family, is_known
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Event

@@ -16,7 +16,8 @@ import httpx
 
 from clawtop import __version__
 from clawtop.credentials import read_token, without_credentials
-from clawtop.formats.prometheus import Answer, Phase, read_names, read_series
+from clawtop.formats.prometheus import Phase
+from clawtop.formats.prometheus_answers import Answer, read_names, read_series
 from clawtop.model.errors import SourceError, Unusable, UsageError
 from clawtop.plain import printable
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import openmetrics  # noqa: F401 - the submodule is not imported by its package
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -161,6 +161,7 @@ labels = st.text(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(labels, labels, labels, labels, st.integers(0, 2**50)), max_size=6), st.data())
 def test_what_is_parsed_is_what_was_counted_whatever_the_labels(
     rows: list[tuple[str, str, str, str, int]], data: st.DataObject
@@ -181,6 +182,7 @@ def test_what_is_parsed_is_what_was_counted_whatever_the_labels(
         assert sum(of(found, "clawtop_tokens_total", kind="output").values()) == len(rows)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_money_survives_the_text_to_the_micro_dollar(micro_dollars: int) -> None:
     found = shown(call("a", cost=micro_dollars))
@@ -189,6 +191,7 @@ def test_money_survives_the_text_to_the_micro_dollar(micro_dollars: int) -> None
     assert round(dollars * 10**6) == micro_dollars
 
 
+@settings(deadline=None)
 @given(histories(), st.integers(1, 6), st.integers(1, 40), st.integers(2, 12))
 def test_no_counter_ever_goes_down_and_nothing_is_lost(
     history: list[Event], scrapes: int, most: int, cells: int

@@ -1,6 +1,6 @@
 """What was counted since history begins: every cell once, whatever the fleet does to stay within its limits."""
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from clawtop.fleet.store import Limits
 from clawtop.model.events import Blind, Event, Increase, SessionState, State, Tokens, ToolError
@@ -63,6 +63,7 @@ def test_a_scope_leaves_out_cells_and_agents() -> None:
     assert [each.agent for each in usage.agents] == ["coder"]
 
 
+@settings(deadline=None)
 @given(histories())
 def test_the_cells_of_an_agent_add_up_to_its_row(history: list[Event]) -> None:
     made = fleet(*history)

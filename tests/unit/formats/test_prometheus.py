@@ -7,19 +7,11 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clawtop.formats.prometheus import (
-    DAY_MS,
-    HISTORY_MS,
-    HOUR_MS,
-    Found,
-    PrometheusReader,
-    phases,
-    read_names,
-    read_series,
-)
+from clawtop.formats.prometheus import DAY_MS, HISTORY_MS, HOUR_MS, PrometheusReader, phases
+from clawtop.formats.prometheus_answers import Found, read_series
 from clawtop.formats.prometheus_names import Family
 from clawtop.model.errors import Unusable
 from clawtop.model.events import Blind, Event, Increase, SessionState, State, Tokens
@@ -176,6 +168,7 @@ def test_what_is_no_count_is_skipped_and_told(text: str) -> None:
     assert sum(reader.skipped.values()) == 2
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 10**12), min_size=1, max_size=8), min_size=1, max_size=4),
     st.lists(st.integers(0, 8), max_size=4),
@@ -300,6 +293,7 @@ def test_the_longer_ago_the_less_often() -> None:
     assert found[2].start <= now - HOUR_MS
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30 * DAY_MS), st.integers(0, 10**12))
 def test_phases_follow_each_other_whatever_was_missed(gap: int, since: int) -> None:
     found = phases(since, since + gap)
@@ -311,78 +305,7 @@ def test_phases_follow_each_other_whatever_was_missed(gap: int, since: int) -> N
     assert since + gap - at < 15_000
 
 
-# ---- answers
-
-
-def answer(data: object, **more: object) -> bytes:
-    return json.dumps({"status": "success", "data": data, **more}).encode()
-
-
-def test_an_answer_with_series() -> None:
-    both = read_series(
-        answer(
-            {
-                "resultType": "matrix",
-                "result": [
-                    {"metric": {"a": "b"}, "values": [[1.5, "2"], [3, "4"]]},
-                    {"metric": {}, "value": [1795365851.986, "571"]},
-                ],
-            }
-        )
-    )
-    assert both.found == [Found({"a": "b"}, [(1500, "2"), (3000, "4")]), Found({}, [(1795365851986, "571")])]
-    assert both.unusable == 0
-
-
-def test_a_long_label_is_cut() -> None:
-    ((found,), _) = read_series(answer({"result": [{"metric": {"agent": "x" * 10**6}, "value": [1, "2"]}]}))
-    assert len(found.labels["agent"]) == 300
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        None,
-        "x",
-        {"metric": {"a": 1}, "value": [1, "2"]},
-        {"metric": {"a": ["b"]}, "value": [1, "2"]},
-        {"metric": [], "value": [1, "2"]},
-        {"metric": {}},
-        {"metric": {}, "value": [1]},
-        {"metric": {}, "value": ["x", "2"]},
-        {"metric": {}, "value": 5},
-        {"metric": {}, "values": [[1, "2", "3"]]},
-        {"metric": {}, "histogram": [1, {}]},
-    ],
-)
-def test_a_series_that_is_none_is_counted(odd: object) -> None:
-    found = read_series(answer({"result": [odd, {"metric": {}, "value": [1, "2"]}]}))
-    assert (len(found.found), found.unusable) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        (b"", "no JSON"),
-        (b"<html>", "no JSON"),
-        (b"\xff", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
-        (b"[]", "no object"),
-        (b"{}", "no success"),
-        (b'{"status":"error","errorType":"bad_data","error":"parse error"}', "bad_data: parse error"),
-        (answer(None), "no result"),
-        (answer({"result": {}}), "no result"),
-    ],
-)
-def test_what_is_no_answer(body: bytes, why: str) -> None:
-    with pytest.raises(Unusable, match=why):
-        read_series(body)
-
-
-def test_names() -> None:
-    assert read_names(answer(["b", 5, "a"])) == ["b", "a"]
-    with pytest.raises(Unusable, match="no list"):
-        read_names(answer({}))
+# ---- nonsense
 
 
 anything = st.recursive(
@@ -401,6 +324,7 @@ some_labels = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(anything | st.fixed_dictionaries({"metric": some_labels | anything, "value": anything})))
 def test_nothing_that_is_answered_breaks_the_reader(results: list[Any]) -> None:
     try:

@@ -1,0 +1,66 @@
+"""What a Prometheus answers, in the JSON of its HTTP API."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from clawtop.model.errors import Unusable
+
+_LABEL = slice(300)
+
+
+class Found(NamedTuple):
+    """One series of an answer: its labels, and its values as (Unix ms, text), oldest first."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[int, str]]
+
+
+class Answer(NamedTuple):
+    """What a query found, and how many series of it were not as they should be."""
+
+    found: list[Found]
+    unusable: int
+
+
+def read_series(body: bytes) -> Answer:
+    """The series of an answer to a query. Raises Unusable with the Prometheus' own words where it is none."""
+    data = _data(body)
+    results = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(results, list):
+        raise Unusable("it has no result")
+    found = [one for one in map(_found, results) if one is not None]
+    return Answer(found, len(results) - len(found))
+
+
+def read_names(body: bytes) -> list[str]:
+    """The texts of an answer that is a list of them. Raises Unusable."""
+    data = _data(body)
+    if not isinstance(data, list):
+        raise Unusable("it is no list")
+    return [each for each in data if isinstance(each, str)]
+
+
+def _data(body: bytes) -> object:
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Unusable("it is no JSON") from None
+    if not isinstance(told, dict):
+        raise Unusable("it is no object")
+    if told.get("status") != "success":
+        raise Unusable(f"{told.get('errorType', 'no success')}: {told.get('error', '')}")
+    return told.get("data")
+
+
+def _found(result: object) -> Found | None:
+    if not isinstance(result, dict) or not isinstance(result.get("metric"), dict):
+        return None
+    labels, points = result["metric"], result.get("values", [result.get("value")])
+    try:
+        taken = [(round(at * 1000), text) for at, text in points]
+        known = {name: str.__getitem__(value, _LABEL) for name, value in labels.items()}
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return Found(known, taken)
