@@ -16,13 +16,14 @@ from clawtop.gateway.protocol import GatewayEvent
 
 _CLOSING_SECONDS = 45.0
 """2026.6 gives a run that was cut off half a minute until it takes it for ended."""
-_ANNOUNCED_SECONDS = 3.0
-"""How soon a gateway says that a run is finishing, or has ended, once it has announced that it was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Closing:
-    """A run that has not ended; it is not waited for after the monotonic time `until`."""
+    """A run that has not ended; it is not waited for after the monotonic time `until`.
+
+    One that was only announced to have been cancelled is then believed to have ended.
+    """
 
     key: str
     until: float
@@ -80,8 +81,7 @@ class Endings:
         finishing = phase == "finishing" and aborted
         if announced or finishing:
             if self._is_ours(key):
-                seconds = _CLOSING_SECONDS if finishing else _ANNOUNCED_SECONDS
-                self._closing[run] = _Closing(key, self._clock() + seconds, finishing)
+                self._closing[run] = _Closing(key, self._clock() + _CLOSING_SECONDS, finishing)
         elif phase in ("end", "error"):
             # on 2026.6 the last one names no session
             self._closing.pop(run, None)

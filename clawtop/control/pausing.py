@@ -73,11 +73,13 @@ class Pausing:
 
     async def run(self) -> dict[str, Paused]:
         """Stop, hold and verify. Raises GatewayError where the gateway is gone; `all_steps` say how far it came."""
+        # asked for first, or the gateway tells of what is cut off before anybody listens
+        subscribed = asyncio.create_task(self._operator.subscribe())
         self.stopping.strike(self._survey.activity)
-        return await beside(self._hold_and_verify(), self._watch())
+        return await beside(self._hold_and_verify(), self._watch(subscribed))
 
-    async def _watch(self) -> None:
-        await self._operator.subscribe()
+    async def _watch(self, subscribed: Awaitable[None]) -> None:
+        await subscribed
         await beside(self.stopping.run(), self._endings.listen(self._operator.gateway.events()))
 
     async def _hold_and_verify(self) -> dict[str, Paused]:

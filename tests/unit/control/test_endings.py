@@ -48,7 +48,7 @@ async def test_an_announced_end_is_waited_for_a_while_and_then_believed() -> Non
     waiting = asyncio.create_task(endings.closed())
     await asyncio.sleep(0)
     assert not waiting.done()
-    now[0] += 10
+    now[0] += 100
     endings.take(GatewayEvent("agent", lifecycle("end", run="another")))
     assert await asyncio.wait_for(waiting, 10) == []
 
