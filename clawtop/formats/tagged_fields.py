@@ -70,7 +70,7 @@ def _written(value: str) -> int | None:
 
 def _counted(value: object) -> int | None:
     number = _number(value)
-    if number is None:
+    if number is None or number < -_SECONDS_BELOW:
         return None
     return round(number * 1000) if number < _SECONDS_BELOW else round(number)
 

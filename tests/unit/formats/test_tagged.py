@@ -186,6 +186,7 @@ def test_a_byte_order_mark_and_a_hole_before_the_object_do_not_matter() -> None:
         (record(timestamp="yesterday"), "timestamp out of range"),
         (record(timestamp=True), "timestamp out of range"),
         (record(timestamp=-5), "timestamp out of range"),
+        (record(timestamp=-1.8e305), "timestamp out of range"),
         (record(timestamp=10**15), "timestamp out of range"),
         (record(timestamp="²" * 10), "timestamp out of range"),
         (record(event="heartbeat", usage=None, error="x"), "unknown event"),
