@@ -77,7 +77,8 @@ class Maker:
         self.written = 0
         self._folder = folder
         self._random = random.Random(seed)  # noqa: S311 (no secret, the same logs again)
-        words = ["".join(self._random.choices("abcdefghijklmnopqrstuvwxyz_/.", k=n)) for n in range(2, 12) for _ in "12"]
+        letters = "abcdefghijklmnopqrstuvwxyz_/."
+        words = ["".join(self._random.choices(letters, k=n)) for n in range(2, 12) for _ in "12"]
         self._text = "\n".join(" ".join(self._random.choices(words, k=10)) for _ in range(20_000))
         self._now = BEGAN
 
@@ -104,9 +105,8 @@ class Maker:
     def _lines(self, made: _Session, size: int) -> Iterator[Line]:
         """Turns of a session of about that many bytes."""
         self._count(made).add(sessions=1)
-        context, turn, begun = 9_000, 0, self.written
+        context, turn, spent = 9_000, 0, 0
         yield {"type": "file-history-snapshot", "messageId": self._uuid(), "snapshot": {"trackedFileBackups": {}}}
-        spent = 0
         while spent < size:
             turn += 1
             yield self._line(made, "user", message={"role": "user", "content": self._cut(200)})
@@ -119,7 +119,6 @@ class Maker:
                     context = 9_000
                     yield self._compaction(made)
             yield from self._mishap(made, turn)
-        assert begun <= self.written
 
     def _round(self, made: _Session, context: int, turn: int, round_: int) -> Iterator[Line]:
         """One message on several lines, and the results of the tools it asked for."""
@@ -229,8 +228,8 @@ class Maker:
 
     def _compaction(self, made: _Session) -> Line:
         self._count(made).add(compactions=1)
-        about = {"trigger": "auto", "preTokens": LARGEST_CONTEXT}
-        return self._line(made, "system", subtype="compact_boundary", content="Conversation compacted", about=about)
+        about = {"compactMetadata": {"trigger": "auto", "preTokens": LARGEST_CONTEXT}}
+        return self._line(made, "system", subtype="compact_boundary", content="Conversation compacted", **about)
 
     def _subagent(self, made: _Session) -> None:
         agent = f"a{self._random.getrandbits(64):016x}"
