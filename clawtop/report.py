@@ -104,8 +104,8 @@ def _figures(row: Row) -> dict[str, Any]:
         "runs": None if "runs" in row.blind else row.runs,
         "agents": row.agents,
         "agents_running": row.agents_running,
-        "tokens": {**row.tokens._asdict(), "total": row.tokens.total},
-        "cost_usd": None if row.basis is Basis.UNKNOWN else row.cost / 1e6,
+        "tokens": _tokens(row),
+        "cost_usd": None if row.basis is Basis.UNKNOWN or ("cost" in row.blind and not row.cost) else row.cost / 1e6,
         "cost_basis": row.basis.value,
         "unpriced_calls": row.counters.unpriced_calls,
         "rates": {"tokens_per_min": round(row.tokens_per_min, 3), "usd_per_hour": round(row.usd_per_hour, 6)},
@@ -114,6 +114,12 @@ def _figures(row: Row) -> dict[str, Any]:
         "last_at": None if not row.last_at else _iso(row.last_at),
         "alerts": list(row.alerts),
     }
+
+
+def _tokens(row: Row) -> dict[str, int | None]:
+    unseen = "tokens" in row.blind and not row.tokens.total
+    counted = {**row.tokens._asdict(), "total": row.tokens.total}
+    return dict.fromkeys(counted) if unseen else dict(counted)
 
 
 def _flatten(figures: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

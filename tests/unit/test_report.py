@@ -67,6 +67,15 @@ def test_what_a_source_cannot_know_is_null_and_listed() -> None:
     assert "–" in to_text(seen(events))
 
 
+def test_tokens_and_money_that_no_source_sees_are_null() -> None:
+    state = SessionState(Key("local", "coder"), LATER, State.RUNNING)
+    blind = Blind(Key("local", "coder"), frozenset({"tokens", "cost"}))
+    (row,) = json.loads(to_json(seen([state, blind])))["rows"]
+    assert (row["tokens"]["total"], row["cost_usd"]) == (None, None)
+    (row,) = json.loads(to_json(seen([call("coder"), blind])))["rows"]
+    assert (row["tokens"]["total"], row["cost_usd"]) == (127, 0.25)
+
+
 def test_an_unknown_price_is_not_zero() -> None:
     (row,) = json.loads(to_json(seen([call("coder", None)])))["rows"]
     assert (row["cost_usd"], row["cost_basis"], row["unpriced_calls"]) == (None, "unknown", 1)

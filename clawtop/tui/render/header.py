@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from clawtop.model.events import Tokens
-from clawtop.model.snapshot import Health, Snapshot, SourceStatus
+from clawtop.model.snapshot import Health, Row, Snapshot, SourceStatus
 from clawtop.tui.render.cells import rate_unknown, unpriced
 from clawtop.tui.render.digits import big
 from clawtop.tui.render.glyphs import Glyphs
@@ -97,8 +97,10 @@ def _facts(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Chip, ...]:
     return (
         Chip(1, tokens),
         Chip(4, split),
-        Chip(2, (Span(rate(total.calls_per_min), "value"), Span(" calls/m", "muted"))),
-        Chip(0, (Span(si(errors), "bad" if errors else "value"), Span(" err", "muted"))),
+        Chip(2, (Span(known(rate(total.calls_per_min), total, "calls", glyphs), "value"), Span(" calls/m", "muted"))),
+        Chip(
+            0, (Span(known(si(errors), total, "errors", glyphs), "bad" if errors else "value"), Span(" err", "muted"))
+        ),
         Chip(3, trouble(snapshot.sources, glyphs)),
     )
 
@@ -191,8 +193,12 @@ def _tall(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tupl
     money_facts = (
         (spent(snapshot), f"in {snapshot.view.window.value}", "value"),
         (f"{total.agents_running}/{total.agents}", "running", "value"),
-        (rate(total.calls_per_min), "calls/min", "value"),
-        (si(errors), "error" if errors == 1 else "errors", "bad" if errors else "value"),
+        (known(rate(total.calls_per_min), total, "calls", glyphs), "calls/min", "value"),
+        (
+            known(si(errors), total, "errors", glyphs),
+            "error" if errors == 1 else "errors",
+            "bad" if errors else "value",
+        ),
     )
     token_facts = (
         (si(total.tokens_per_min), "tokens/min", "value"),
@@ -232,6 +238,11 @@ def _figure_line(figures: tuple[str, str, str] | None, number: str, more: str, i
     if index < 3:
         return (Span(" "), Span(figures[index], "headline"))
     return (Span(" "), Span(f"$ per hour{' + unknown' if more else ''}", "muted"))
+
+
+def known(printed: str, total: Row, name: str, glyphs: Glyphs) -> str:
+    """A counter's figure; where nothing was counted and some source cannot see it, that it is not known."""
+    return glyphs.unseen if name in total.blind and not getattr(total.counters, name) else printed
 
 
 def _fact(fact: tuple[str, str, str], number_room: int, room: int) -> Line:

@@ -50,6 +50,14 @@ def test_everything_that_matters_is_said(size: tuple[int, int]) -> None:
     assert "skipped" in words
 
 
+@pytest.mark.parametrize("size", [(80, COMPACT), (120, TALL)])
+def test_what_no_source_has_seen_is_not_zero(size: tuple[int, int]) -> None:
+    total = replace(SNAPSHOT.total, counters=Counters(), calls_per_min=0.0, blind=frozenset({"calls", "errors"}))
+    words = said(replace(SNAPSHOT, total=total), *size)
+    assert "– calls" in words
+    assert "– err" in words
+
+
 def test_an_unknown_price_is_unknown() -> None:
     total = replace(SNAPSHOT.total, basis=Basis.UNKNOWN, counters=Counters(calls=3, unpriced_calls=3))
     assert "$?/h" in said(replace(SNAPSHOT, total=total))
