@@ -186,7 +186,7 @@ class Maker:
         longer = lifetimes.get("ephemeral_1h_input_tokens", 0)
         shorter = usage["cache_creation_input_tokens"] - longer
         amounts = (usage["input_tokens"], usage["output_tokens"], usage["cache_read_input_tokens"], shorter, longer)
-        return sum(amount * price for amount, price in zip(amounts, PRICES[model], strict=True)) / 1e6
+        return float(sum(amount * price for amount, price in zip(amounts, PRICES[model], strict=True))) / 1e6
 
     def _tell(self, made: _Session, model: str, usage: Line, tools: int, logged: float | None) -> None:
         names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -218,7 +218,7 @@ class Maker:
             self._count(made).add(errors=1, failed_turns=1)
             text = 'API Error: 529 {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
             usage = dict.fromkeys(("input_tokens", "output_tokens", "cache_read_input_tokens"), 0)
-            message = {"id": self._uuid(), "model": "<synthetic>", "role": "assistant", "type": "message"}
+            message: Line = {"id": self._uuid(), "model": "<synthetic>", "role": "assistant", "type": "message"}
             message |= {"content": [{"type": "text", "text": text}], "usage": usage, "stop_reason": "stop_sequence"}
             yield self._line(made, "assistant", message=message, isApiErrorMessage=True)
         elif turn % 6 == 0:
