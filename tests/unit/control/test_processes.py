@@ -139,7 +139,9 @@ def test_what_was_stopped_before_stays_stopped(family: Family, tmp_path: Path) -
 
 def test_what_ended_meanwhile_is_told(family: Family, tmp_path: Path) -> None:
     paused(family, tmp_path)
-    os.kill(family.named("plain").pid, signal.SIGKILL)
+    plain = family.named("plain")
+    os.kill(plain.pid, signal.SIGKILL)
+    eventually(lambda: plain.is_gone, "it to end")
 
     assert "1 process ended meanwhile" in resumed(tmp_path).detail
 
