@@ -248,9 +248,12 @@ def _is_ours(pid: int) -> bool:
 
 def _started_as(table: ProcessTable, fits: Callable[[Sequence[str]], bool]) -> Iterable[_Process]:
     """The processes whose command line fits; the rest is not looked at more closely."""
-    for process in psutil.process_iter(["cmdline"]):
-        arguments = process.info["cmdline"]
-        if arguments and fits(arguments) and (found := _look_at(table, process.pid)) is not None:
+    for pid in psutil.pids():
+        try:
+            arguments = psutil.Process(pid).cmdline()
+        except psutil.Error:
+            continue
+        if arguments and fits(arguments) and (found := _look_at(table, pid)) is not None:
             yield found
 
 

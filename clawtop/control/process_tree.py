@@ -64,7 +64,7 @@ class Tree:
     def take(self, roots: Iterable[Identity]) -> bool:
         """Count these in; whether there is a new one. Raises WithClawtop."""
         lines = self.table.lines()
-        fresh = [root for root in roots if root not in self.members and root.pid in lines]
+        fresh = [root for root in roots if root not in self.members and _is_there(root, lines)]
         for root in fresh:
             self._add(root, lines[root.pid], root=True)
         return bool(fresh)
@@ -76,15 +76,15 @@ class Tree:
         for pid, line in lines.items():
             children.setdefault(line.parent, []).append(pid)
         before = len(self.members)
-        waiting = [each for each in self.members if self._is_there(each, lines)]
+        waiting = [each for each in self.members if _is_there(each, lines)]
         for parent in waiting:
             self._spare_clawtop(parent)
             for pid in children.get(parent.pid, ()):
                 # one that is older than its parent has the pid of a child that is gone
                 if lines[pid].started < lines[parent.pid].started - _SLACK_SECONDS:
                     continue
-                child = self.table.identity(pid)
-                if child is not None and child not in self.members:
+                child = Identity(pid, lines[pid].birth)
+                if child not in self.members:
                     self._add(child, lines[pid])
                     waiting.append(child)
         return len(self.members) > before
@@ -106,9 +106,6 @@ class Tree:
                 f"clawtop itself runs under process {it.pid} ({command(it.pid)}) of it and would stop with it: "
                 "act from another terminal"
             )
-
-    def _is_there(self, member: Identity, lines: Mapping[int, Line]) -> bool:
-        return member.pid in lines and self.table.identity(member.pid) == member
 
     def _add(self, it: Identity, line: Line, *, root: bool = False) -> None:
         self._spare_clawtop(it)
@@ -330,6 +327,10 @@ def _signal(tree: Tree, members: Iterable[ProcessBefore], number: signal.Signals
                 steps[identity_of(each)] = Step(what, done=True)
         except NotAllowed as error:
             steps[identity_of(each)] = Step(what, done=False, detail=str(error))
+
+
+def _is_there(it: Identity, lines: Mapping[int, Line]) -> bool:
+    return it.pid in lines and lines[it.pid].birth == it.birth
 
 
 def identity_of(each: ProcessBefore) -> Identity:

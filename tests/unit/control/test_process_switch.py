@@ -13,6 +13,7 @@ import pytest
 
 from clawtop.control.hook import About, HookCommand, HookRule
 from clawtop.control.process_rule import ProcessRule
+from clawtop.control.process_table import ProcessTable, State
 from clawtop.control.switch import ReadOnly, Switch, Ways
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import Abort, HoldState, Means, Pause, Resume, Target
@@ -221,7 +222,7 @@ async def test_one_that_cannot_be_kept_still_is_told_of_once(
     monkeypatch.setattr("clawtop.control.processes._STOP_SECONDS", 0.1)
     switch = stage.switch()
     await switch.carry_out(Pause((BOT,)))
-    monkeypatch.setattr("psutil.Process.status", lambda _: "disk-sleep")
+    monkeypatch.setattr(ProcessTable, "state", lambda *_: State.BUSY)
 
     await stage.until(lambda: switch.holds()[BOT].state is HoldState.FAILED)
     notes = len(stage.audit())

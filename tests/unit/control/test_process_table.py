@@ -28,7 +28,14 @@ def family(tmp_path: Path) -> Iterator[Family]:
         yield family
 
 
-def test_a_signal_reaches_the_process_that_was_meant(family: Family) -> None:
+@pytest.fixture(params=[True, False], ids=["linux", "elsewhere"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the table asks Linux itself, or psutil alone as on other systems."""
+    monkeypatch.setattr(psutil, "LINUX", bool(request.param) and psutil.LINUX)
+    return bool(request.param)
+
+
+def test_a_signal_reaches_the_process_that_was_meant(family: Family, system: bool) -> None:
     table = ProcessTable()
     it = table.identity(family.root.pid)
     assert it is not None
@@ -40,7 +47,7 @@ def test_a_signal_reaches_the_process_that_was_meant(family: Family) -> None:
     assert table.lines()[it.pid].state is State.STOPPED
 
 
-def test_a_pid_that_was_given_away_again_is_never_hit(family: Family) -> None:
+def test_a_pid_that_was_given_away_again_is_never_hit(family: Family, system: bool) -> None:
     table = ProcessTable()
     it = table.identity(family.root.pid)
     assert it is not None
@@ -51,12 +58,16 @@ def test_a_pid_that_was_given_away_again_is_never_hit(family: Family) -> None:
     assert table.state(it) is State.RUNS
 
 
-def test_one_that_has_ended_is_gone(family: Family) -> None:
+def test_one_that_has_ended_is_gone(family: Family, system: bool) -> None:
     table = ProcessTable()
     it = table.identity(family.root.pid)
     assert it is not None
     os.kill(it.pid, signal.SIGKILL)
 
+    line = table.lines().get(os.getpid())
+    assert line is not None
+    assert line.parent == os.getppid()
+    assert abs(line.started - psutil.Process().create_time()) < 1.5
     # nobody has waited for it yet, so that its pid is still there
     eventually(lambda: table.state(it) is State.ENDED, "it to end")
     assert it.pid not in table.lines()
