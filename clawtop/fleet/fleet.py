@@ -191,7 +191,10 @@ class Fleet:
             strand.spoke, strand.context = when, (tokens.context, event.window)
         session = strand.session
         if event.window and session is not None and when[0] >= session.window[0]:
-            session.window = max(session.window, (when[0], event.window))
+            before, session.window = session.window[1], max(session.window, (when[0], event.window))
+            if self._board is not None and session.window[1] != before:
+                # rows that this call is no part of show its session's context, too
+                self._board.changed(strand.cell.agent)
         if event.cost is not None:
             return call(tokens, event.cost)
         priced = strand.cell.price is not None

@@ -240,3 +240,11 @@ def test_a_priced_call_is_right_to_a_micro_dollar() -> None:
 def test_what_a_run_declares_and_comes_to_is_not_counted() -> None:
     made = fleet(Declared(CODER, NOW, "r1", budget=5), Outcome(CODER, NOW, "r1", "accepted"))
     assert shot(made).rows == ()
+
+
+def test_a_window_that_is_learnt_later_shows_in_every_row_of_its_session() -> None:
+    made = fleet(call("a", key=CODER._replace(task="t1"), tokens=Tokens(50_000, 1)))
+    assert only(made, group_by=Grouping.TASK).context_pct is None
+    made.fold(call("b", ago=0, key=CODER._replace(task="t2"), window=100_000))
+    rows = {row.label: row.context_pct for row in shot(made, group_by=Grouping.TASK).rows}
+    assert rows["t1"] == 50.0
