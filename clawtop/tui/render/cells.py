@@ -117,14 +117,19 @@ def user(at: Look, width: int, glyphs: Glyphs) -> Line:
     return _word(at.row.user, width, glyphs)
 
 
+_DATE = re.compile(r"-20\d{6}$")
+
+
 def model(at: Look, width: int, glyphs: Glyphs) -> Line:
-    """The model: with its provider where there is room, else its own name, else the end of that."""
+    """The model: with its provider where there is room, else its own name, else that without its date, else the end."""
     full = at.row.model
     if full is None:
         return (Span(glyphs.unseen, "faint"),)
     shown = printable(full, ascii_only=glyphs.ascii_only)
     if len(shown) > width:
-        shown = tail(shown.rsplit("/", 1)[-1], width, glyphs.ellipsis)
+        shown = shown.rsplit("/", 1)[-1]
+    if len(shown) > width:
+        shown = tail(_DATE.sub("", shown), width, glyphs.ellipsis)
     return (Span(shown, "muted"),)
 
 

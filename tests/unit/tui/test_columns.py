@@ -201,6 +201,8 @@ def test_a_wide_state_says_the_word() -> None:
     assert said("state", row(hold="unsupported"), 13) == "✗ unsupported"
     assert cell("name", row(hold="paused"))[0].style == "held"
     assert said("model", row(), 30) == "anthropic/claude-opus-4-5"
+    assert said("model", row(model="claude-opus-4-5-20251101"), 17) == "claude-opus-4-5"
+    assert said("model", row(model="claude-opus-4-5-20251101"), 24) == "claude-opus-4-5-20251101"
 
 
 def test_heat_is_the_share_of_the_fleet_and_never_colour_alone() -> None:
