@@ -29,13 +29,17 @@ class Product:
     name: str
     program: str
     scripts: str
-    places: str
+    places: tuple[str, ...]
 
 
 PRODUCTS = {
-    "claude": Product("Claude Code", "claude", "/@anthropic-ai/claude-code/", "/claude/versions/"),
-    "codex": Product("Codex", "codex", "/@openai/codex/", "/@openai/codex/"),
+    "claude": Product(
+        "Claude Code", "claude", "/@anthropic-ai/claude-code/", ("/claude/versions/", "/@anthropic-ai/claude-code")
+    ),
+    "codex": Product("Codex", "codex", "/@openai/codex/", ("/@openai/codex",)),
 }
+"""By what an agent's name begins with. Observed on Claude Code 2.1.330 and Codex of npm: `claude` runs the program
+`@anthropic-ai/claude-code/bin/claude.exe`, `codex` is a script of Node that runs `@openai/codex-linux-x64/…/codex`."""
 _RUNTIMES = ("node", "bun", "deno")
 
 
@@ -166,7 +170,7 @@ def is_of(product: Product, arguments: Sequence[str], program: str) -> bool:
     """Whether a process with this command line, of the program at this path, is the product's."""
     words = arguments[0].split() if arguments else []
     names = {_name(words[0]) if words else "", _name(program)}
-    if product.program in names or product.places in program:
+    if product.program in names or any(place in program for place in product.places):
         return True
     if not any(name.startswith(_RUNTIMES) for name in names):
         return False

@@ -165,6 +165,7 @@ def test_another_users_process_is_told_of(family: Family, monkeypatch: pytest.Mo
     [
         ("claude", ["claude", "--resume"], "/usr/bin/node", True),
         ("claude", ["claude"], "/home/kim/.local/share/claude/versions/2.0.14", True),
+        ("claude", ["/x/bin/claude.exe"], "/x/@anthropic-ai/claude-code/bin/claude.exe", True),
         ("claude", ["node", "/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js"], "/usr/bin/node", True),
         ("claude", ["/usr/bin/node", "--no-warnings", "/usr/local/bin/claude"], "/usr/bin/node", True),
         ("claude", ["bun", "/x/@anthropic-ai/claude-code/cli.js", "-p", "fix it"], "/usr/bin/bun", True),
@@ -175,7 +176,7 @@ def test_another_users_process_is_told_of(family: Family, monkeypatch: pytest.Mo
         ("claude", [], "", False),
         ("codex", ["codex", "exec"], "/usr/local/bin/codex", True),
         ("codex", ["node", "/x/@openai/codex/bin/codex.js"], "/usr/bin/node", True),
-        ("codex", ["codex-linux"], "/x/@openai/codex/vendor/codex/codex-linux", True),
+        ("codex", ["./run"], "/x/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/run", True),
         ("codex", ["node", "/x/codex-helper.js"], "/usr/bin/node", False),
     ],
 )
