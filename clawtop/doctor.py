@@ -7,6 +7,7 @@ from clawtop.model.snapshot import Health, Snapshot, SourceStatus
 from clawtop.plain import printable
 
 _PROTOCOL = "protocol "
+_LOCAL = ("claude:", "codex:")
 _MARKS = {Health.OK: "ok", Health.READING: "still reading", Health.DOWN: "DOWN"}
 
 
@@ -54,6 +55,12 @@ def _fleet(snapshot: Snapshot) -> list[str]:
 
 def _pausing(snapshot: Snapshot) -> str:
     """Whether agents can be stopped from here."""
+    local = any(source.uri.startswith(_LOCAL) for source in snapshot.sources)
+    by_processes = ["; Claude Code and Codex by stopping their processes"] if local else []
+    return "".join([_by_gateways(snapshot), *by_processes])
+
+
+def _by_gateways(snapshot: Snapshot) -> str:
     gateways = [source for source in snapshot.sources if source.uri.startswith("gateway:")]
     reached = [source.uri for source in gateways if _PROTOCOL in source.detail]
     if reached:
@@ -62,5 +69,5 @@ def _pausing(snapshot: Snapshot) -> str:
     return (
         "no gateway can be reached"
         if gateways
-        else "no gateway was found; [[control.hook]] in the config can stop others"
+        else "no gateway was found; [[control.process]] and [[control.hook]] in the config can stop others"
     )

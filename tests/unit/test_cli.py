@@ -174,6 +174,7 @@ def test_doctor_says_what_was_found(home: str, capsys: pytest.CaptureFixture[str
     assert f"{home}: ok" in out
     assert "2 agents, 3 calls" in out
     assert "pausing: no gateway" in out
+    assert "their processes" not in out
     assert main(["doctor"]) == 0
     assert "Nothing was found" in capsys.readouterr().out
 
@@ -200,3 +201,8 @@ def test_what_cannot_be_reached_is_not_paused(home: str, capsys: pytest.CaptureF
 def test_nothing_is_held_at_first(home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["holds", "-s", home]) == 0
     assert "nothing is held" in capsys.readouterr().out
+
+
+def test_doctor_says_what_is_stopped_by_its_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "-s", f"claude:{tmp_path}"]) == 0
+    assert "; Claude Code and Codex by stopping their processes" in capsys.readouterr().out
