@@ -287,6 +287,8 @@ def _may(ask: Any) -> Any:
 
 def _tops(table: ProcessTable, found: dict[Identity, _Process]) -> tuple[Identity, ...]:
     """Those that none of the others has started, directly or not."""
+    if len(found) < 2:
+        return tuple(found)
     lines = table.lines()
     pids = {identity.pid for identity in found}
 

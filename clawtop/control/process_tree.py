@@ -61,13 +61,13 @@ class Tree:
         self.members: dict[Identity, ProcessBefore] = {identity_of(each): each for each in known}
         """Each after the one that started it."""
 
-    def take(self, roots: Iterable[Identity]) -> bool:
-        """Count these in; whether there is a new one. Raises WithClawtop."""
-        lines = self.table.lines()
-        fresh = [root for root in roots if root not in self.members and _is_there(root, lines)]
+    def take(self, roots: Iterable[Identity]) -> None:
+        """Count these in, as far as they are still there. Raises WithClawtop."""
+        fresh = [root for root in roots if root not in self.members]
+        lines = self.table.lines() if fresh else {}
         for root in fresh:
-            self._add(root, lines[root.pid], root=True)
-        return bool(fresh)
+            if _is_there(root, lines):
+                self._add(root, lines[root.pid], root=True)
 
     def grow(self) -> bool:
         """Look for what they have started since; whether there is a new one. Raises WithClawtop."""

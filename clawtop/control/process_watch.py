@@ -8,8 +8,8 @@ from clawtop.control.processes import Kept
 from clawtop.model.commands import Target
 
 _LOOK_SECONDS = 1.0
-_SHARE = 20
-"""A look at many processes takes its time; this part of the time is spent on looking at most."""
+_SHARE = 50
+"""A look at many processes takes its time: of all time at most this part is spent on looking."""
 
 
 class ProcessWatch:
