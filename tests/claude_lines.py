@@ -66,8 +66,8 @@ def api_error(ms: int = 0, status: int = 529, **fields: Any) -> Line:
 
 def gave_up(ms: int = 0) -> Line:
     """The last attempt failed."""
-    body = {"id": f"x{ms}", "role": "assistant", "model": "<synthetic>", "usage": usage(0), "content": []}
-    body["content"] = [{"type": "text", "text": "API Error: 529 Overloaded"}]
+    said = [{"type": "text", "text": "API Error: 529 Overloaded"}]
+    body = {"id": f"x{ms}", "role": "assistant", "model": "<synthetic>", "usage": usage(0), "content": said}
     return line("assistant", ms, "g", message=body, isApiErrorMessage=True)
 
 

@@ -153,9 +153,7 @@ def _gaps(agent: str, survey: Survey, running: Iterable[Work], *, config_hold: b
             why = "it is a process and not a run: it goes on (an abort with commands ends it)"
             yield Gap(f"shell command {work.tool or work.run or '?'}", why)
     if survey.announces and any(work.kind is WorkKind.SUBAGENT for work in running):
-        why = (
-            "the gateway may hand it to its parent on the parent's old model; a running clawtop aborts that"
-        )
+        why = "the gateway may hand it to its parent on the parent's old model; a running clawtop aborts that"
         yield Gap("a subagent's answer", why)
     if not config_hold:
         yield Gap("what starts once clawtop has ended", "control.config_hold is off: only clawtop itself aborts it")

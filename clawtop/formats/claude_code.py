@@ -19,7 +19,6 @@ from clawtop.formats.claude_lines import (
     Place,
     Sketch,
     blocks_of,
-    decoded,
     failure_of,
     home_of,
     identity_of,
@@ -29,6 +28,7 @@ from clawtop.formats.claude_lines import (
     sketch_of,
     usage_of,
 )
+from clawtop.formats.lines import json_object
 from clawtop.formats.quantities import micro_dollars, moment, text
 from clawtop.formats.revisions import Revision, Revisions
 from clawtop.model.errors import Unusable
@@ -152,14 +152,14 @@ class ClaudeLog:
             self._learn_home(line)
         if _USAGE in line:
             sketch = sketch_of(line)
-            return self._counting(decoded(line)) if sketch is None else self._hold(sketch, line)
+            return self._counting(json_object(line)) if sketch is None else self._hold(sketch, line)
         matters = (
             _FAILED in line
             or line.find(_SUBTYPE, 0, _HEAD) >= 0
             or (len(line) < _HEAD and (_NOTICE in line or (line.startswith(_TYPED) and _TITLE in line[:40])))
             or (self._pending and b'"user"' in line)
         )
-        return [*self._release(), *self._counting(decoded(line))] if matters else ()
+        return [*self._release(), *self._counting(json_object(line))] if matters else ()
 
     # ---- most lines of a message are surpassed by a later one, and need not be read
 
@@ -185,13 +185,13 @@ class ClaudeLog:
             if noted is not None and at is not None and noted[:2] > (not sketch.sidechain, at):
                 break
             try:
-                events += self._counting(decoded(line))
+                events += self._counting(json_object(line))
             except Unusable as reason:
                 self.skipped[str(reason)] += 1
         return events
 
     def _learn_home(self, line: bytes) -> None:
-        cwd = text(decoded(line).get("cwd"), 4096) if b'"cwd":' in line else None
+        cwd = text(json_object(line).get("cwd"), 4096) if b'"cwd":' in line else None
         if cwd is not None:
             slug, homes = self._place.slug, self._logs.homes
             home = home_of(slug, cwd)

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from clawtop.formats.quantities import MOST_TOKENS, text, tokens
 from clawtop.model.errors import Unusable
 from clawtop.model.events import Tokens
@@ -65,17 +63,6 @@ def sketch_of(line: bytes) -> Sketch | None:
         return None
     start += len(_ID) - len(b"msg_")
     return Sketch(line[start : line.find(b'"', start)], line.find(_SIDECHAIN, 0, _HEAD) >= 0, line[at:end])
-
-
-def decoded(line: bytes) -> dict[str, Any]:
-    """The line's object. Raises Unusable where it holds none."""
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise Unusable("not JSON") from None
-    if not isinstance(found, dict):
-        raise Unusable("no JSON object")
-    return found
 
 
 def name_of(line: Line) -> str:

@@ -19,9 +19,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
 from clawtop.formats.attribution import ProjectRule, last_part, project_of
+from clawtop.formats.lines import json_object
 from clawtop.formats.quantities import moment, text, tokens
 from clawtop.model.errors import Unusable
 from clawtop.model.events import (
@@ -173,7 +172,7 @@ class CodexLog:
             kind, inner = head.groups()
             if not (kind in _ALONE or inner in _WANTED or (inner in _OUTPUTS and _says_failed(line))):
                 return ()
-        found = _object(line)
+        found = json_object(line)
         payload = found.get("payload")
         if not isinstance(payload, dict):
             raise Unusable("a line without a payload")
@@ -303,16 +302,6 @@ class CodexLog:
             raise Unusable("a line without a time")
         self.last_at = max(self.last_at, at)
         return at
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise Unusable("not JSON") from None
-    if not isinstance(found, dict):
-        raise Unusable("no JSON object")
-    return found
 
 
 def _says_failed(line: bytes) -> bool:

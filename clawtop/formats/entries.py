@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
+from clawtop.formats.lines import json_object
 from clawtop.formats.quantities import micro_dollars, moment, text, tokens
 from clawtop.model.errors import Unusable
 from clawtop.model.events import Tokens
@@ -40,7 +39,7 @@ class Prompt(NamedTuple):
 
     def text(self) -> str:
         """What was said, without the gateway's time stamp in front."""
-        content = (_object(self.raw).get("message") or {}).get("content")
+        content = (json_object(self.raw).get("message") or {}).get("content")
         if isinstance(content, list):
             content = " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
         return _PREFIX.sub("", content if isinstance(content, str) else "")
@@ -103,17 +102,7 @@ def read_entry(raw: bytes, ended: int | None = None) -> Entry | None:
             return Prompt(raw)
         if role == b"toolResult" and b'"isError":true' not in raw:
             return None
-    return _read(_object(raw), raw, ended)
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise Unusable("not JSON") from None
-    if not isinstance(found, dict):
-        raise Unusable("no JSON object")
-    return found
+    return _read(json_object(raw), raw, ended)
 
 
 def _read(entry: Mapping[str, Any], raw: bytes, ended: int | None) -> Entry | None:

@@ -1,7 +1,24 @@
 """Bytes in chunks of any size -> whole lines, in bounded memory."""
 
+from typing import Any
+
+import orjson
+
+from clawtop.model.errors import Unusable
+
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of the longest line that is kept."""
+
+
+def json_object(raw: bytes) -> dict[str, Any]:
+    """The object that a line or a body is. Raises Unusable where it is none."""
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise Unusable("not JSON") from None
+    if not isinstance(found, dict):
+        raise Unusable("no JSON object")
+    return found
 
 
 class LineSplitter:

@@ -3,9 +3,8 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-import orjson
-
 from clawtop.formats import quantities
+from clawtop.formats.lines import json_object
 from clawtop.model.errors import Unusable
 from clawtop.model.events import Tokens
 
@@ -26,14 +25,8 @@ Fields = dict[str, object]
 
 def decoded(line: bytes) -> Fields:
     """The object on a line. Raises Unusable where it is none."""
-    try:
-        # a log that was truncated under a writer without O_APPEND goes on behind a hole of NULs
-        record = orjson.loads(line.lstrip(b"\0").removeprefix(_BOM))
-    except orjson.JSONDecodeError:
-        raise Unusable("not JSON") from None
-    if not isinstance(record, dict):
-        raise Unusable("not an object")
-    return record
+    # a log that was truncated under a writer without O_APPEND goes on behind a hole of NULs
+    return json_object(line.lstrip(b"\0").removeprefix(_BOM))
 
 
 def text(record: Fields, name: str) -> str | None:

@@ -10,12 +10,12 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
+from clawtop.credentials import read_token
 from clawtop.gateway.config_file import GatewaySection, read_gateway_section
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.errors import UsageError
 
 USUAL_PORT = 18789
-_LARGEST_TOKEN = 4096
 _LEASE = "SELECT payload_json FROM state_leases WHERE scope = 'gateway-owner' ORDER BY updated_at DESC LIMIT 1"
 
 
@@ -99,14 +99,7 @@ def _section(path: Path | None, environment: Mapping[str, str], warnings: list[s
 def _token(environment: Mapping[str, str], token_file: Path | None, warnings: list[str]) -> str | None:
     if token_file is None:
         return environment.get("OPENCLAW_GATEWAY_TOKEN") or environment.get("OPENCLAW_GATEWAY_PASSWORD") or None
-    try:
-        with token_file.open("rb") as file:
-            raw = file.read(_LARGEST_TOKEN + 1)
-    except OSError as error:
-        raise UsageError(f"--token-file {token_file} cannot be read: {error.strerror}") from None
-    token = raw.decode("utf-8", "replace").strip()
-    if not token or len(raw) > _LARGEST_TOKEN or not token.isprintable() or len(token.split()) != 1:
-        raise UsageError(f"--token-file {token_file} holds no token: it is one word and nothing else")
+    token = read_token(token_file)
     _warn_of_readers(token_file, token, warnings)
     return token
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from clawtop.formats.lines import json_object
 from clawtop.formats.otlp import json_body
 from clawtop.formats.otlp.reader import OtlpReader
 from clawtop.formats.otlp.senders import AttributeMap
@@ -30,7 +31,7 @@ class _Exports:
     def read(self, line: bytes, place: str) -> list[Event]:
         del place  # what is exported has identities of its own
         try:
-            message = json_body.parse(line)
+            message = json_object(line)
         except Unusable as reason:
             self.skipped[str(reason)] += 1
             return []

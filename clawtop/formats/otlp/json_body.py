@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from clawtop.formats.otlp.buckets import explicit, exponential
 from clawtop.formats.otlp.records import (
     MAX_ATTRIBUTES,
@@ -51,17 +49,6 @@ _LISTS = {
     Signal.LOGS: ("resourceLogs", "scopeLogs", "logRecords"),
 }
 _NOT_AS_OTLP = "not as OTLP/JSON has it"
-
-
-def parse(body: bytes) -> Table:
-    """The object of a body. Raises Unusable where it is none."""
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Unusable("no JSON") from None
-    if not isinstance(message, dict):
-        raise Unusable("no JSON object")
-    return message
 
 
 def signal_of(message: Table) -> Signal | None:

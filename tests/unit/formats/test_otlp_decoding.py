@@ -11,6 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clawtop.formats.lines import json_object
 from clawtop.formats.otlp import json_body, protobuf
 from clawtop.formats.otlp.records import (
     MAX_ATTRIBUTES,
@@ -51,7 +52,7 @@ MS = 1_000_000
 def from_json(signal: Signal, body: Table | bytes) -> list[tuple[Scope, Record]]:
     skipped: Counter[str] = Counter()
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    found = list(json_body.decode(signal, json_body.parse(raw), skipped))
+    found = list(json_body.decode(signal, json_object(raw), skipped))
     assert not skipped
     return found
 
@@ -148,8 +149,8 @@ def test_what_is_no_protobuf_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"<html>", b"[" * 5000])
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
-    with pytest.raises(Unusable, match="no JSON"):
-        json_body.parse(body)
+    with pytest.raises(Unusable, match="JSON"):
+        json_object(body)
 
 
 def test_one_bad_item_costs_only_itself() -> None:
@@ -182,7 +183,7 @@ def test_garbage_is_refused_or_read_and_nothing_else(body: bytes, signal: Signal
 
 
 def _decode_json(signal: Signal, body: bytes) -> Any:
-    return json_body.decode(signal, json_body.parse(body), Counter())
+    return json_body.decode(signal, json_object(body), Counter())
 
 
 JSON = st.recursive(

@@ -106,7 +106,7 @@ async def test_a_folder_is_read_and_what_is_no_export_is_counted(tmp_path: Path)
     outlet = await once(tmp_path)
     assert sorted(seen(outlet)) == [1, 2]
     status = outlet.statuses[-1]
-    assert status.skipped == {"no JSON": 1, "neither metrics nor traces nor logs": 1}
+    assert status.skipped == {"not JSON": 1, "neither metrics nor traces nor logs": 1}
     assert status.detail == "2 files"
 
 
