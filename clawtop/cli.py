@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -316,13 +316,16 @@ def _health(asked: _Asked, snapshot: "Snapshot") -> int:
 def _doctor(asked: _Asked) -> int:
     from clawtop import doctor  # noqa: PLC0415
     from clawtop.engine import Engine  # noqa: PLC0415
+    from clawtop.model.snapshot import Window  # noqa: PLC0415
     from clawtop.reach import Reach  # noqa: PLC0415
 
     companions = Reach(asked.sources, os.environ, _token_file(asked.options)).companions()
-    engine = Engine([*asked.sources, *companions], asked.view, follow=False)
+    # what can be read is the question, however long ago it happened
+    view = asked.view if hasattr(asked.options, "window") else replace(asked.view, window=Window.ALL)
+    engine = Engine([*asked.sources, *companions], view, follow=False)
     engine.start()
     finished = engine.caught_up(asked.options.timeout)
-    snapshot = engine.look(asked.view).result() if not finished else engine.snapshot
+    snapshot = engine.look(view).result() if not finished else engine.snapshot
     engine.stop()
     print(doctor.examine(snapshot, named=asked.named, absent=_absent(asked)), end="")
     return _health(asked, snapshot)

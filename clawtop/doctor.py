@@ -44,7 +44,7 @@ def _fleet(snapshot: Snapshot) -> list[str]:
     total = snapshot.total
     blind = ", ".join(sorted(total.blind)) or "none"
     return [
-        f"{len(snapshot.rows)} agents, {total.counters.calls:,} calls, {total.tokens.total:,} tokens",
+        f"{len(snapshot.rows)} agent{'' if len(snapshot.rows) == 1 else 's'}, {total.counters.calls:,} calls, {total.tokens.total:,} tokens",
         f"{units.exact_money(total.cost)} ({total.basis.value}) in the window {snapshot.view.window.value}",
         f"calls without a known price: {total.counters.unpriced_calls:,}",
         f"counters some agent's source cannot fill: {blind}",

@@ -169,7 +169,7 @@ def test_a_timeout_is_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatc
 
 
 def test_doctor_says_what_was_found(home: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "-w", "all", "-s", home]) == 0
+    assert main(["doctor", "-s", home]) == 0
     out = capsys.readouterr().out
     assert f"{home}: ok" in out
     assert "2 agents, 3 calls" in out
