@@ -250,6 +250,7 @@ async def test_what_nothing_can_pause_is_not_offered() -> None:
         assert "its log says nothing of a gateway" in shown(app)
         assert "yes, do it" not in shown(app)
         assert "cannot be stopped from here" in shown(app)
+        assert "reason" not in shown(app)
         assert "What runs is ended" not in shown(app)
         await pilot.press("y")
         await pilot.pause()

@@ -85,6 +85,8 @@ class Question(Box[Command | None]):
 
     def _tell(self, asked: Asked) -> None:
         self._asked = asked
+        answered = asked.plans is not None or bool(asked.problem)
+        self._reason.display = asked.can or not answered
         if self.is_mounted:
             self.write()
 
