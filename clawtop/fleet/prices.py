@@ -53,9 +53,12 @@ class PriceBook:
         self._declared.update(added)
         return changed
 
-    def declared(self, host: str, provider: str, model: str) -> Price | None:
-        """What the host's config says a model costs, None where it says nothing."""
-        return self._declared.get((host, provider, model))
+    def declared(self, host: str, agent: str, provider: str, model: str) -> Price | None:
+        """What a gateway's config on the host says a model costs an agent, None where it says nothing.
+
+        It speaks of that gateway's agents: their ids hold no colon, as `claude:api` does.
+        """
+        return None if ":" in agent else self._declared.get((host, provider, model))
 
     def listed(self, provider: str, model: str, at: int, tokens: Tokens, cache_write_1h: int = 0) -> int | None:
         """The list price of one call in micro-dollars, None where the model is not listed.

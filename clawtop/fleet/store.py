@@ -86,7 +86,7 @@ class Store:
     def _cell(self, name: CellKey) -> Cell:
         cell = self._cells.get(name)
         if cell is None:
-            price = self._prices.declared(name.host, name.provider, name.model)
+            price = self._prices.declared(name.host, name.agent, name.provider, name.model)
             cell = self._cells[name] = Cell(name, self.agent(name.as_key), price)
         return cell
 
@@ -94,7 +94,7 @@ class Store:
         """Look the prices of a host's cells up again."""
         for name, cell in self._cells.items():
             if name.host == host:
-                cell.price = self._prices.declared(host, name.provider, name.model)
+                cell.price = self._prices.declared(host, name.agent, name.provider, name.model)
 
     def roll(self, now: int) -> None:
         """Make buckets coarser that are too old for theirs; `now` in seconds."""

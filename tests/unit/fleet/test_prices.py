@@ -112,8 +112,9 @@ def test_prices_of_a_config_stay_and_add_up() -> None:
     assert book.declare("local", {("mock", "a"): price})
     assert not book.declare("local", {("mock", "a"): price})
     assert book.declare("local", {("mock", "b"): price})
-    assert book.declared("local", "mock", "a") == price
-    assert book.declared("far", "mock", "a") is None
+    assert book.declared("local", "coder", "mock", "a") == price
+    assert book.declared("far", "coder", "mock", "a") is None
+    assert book.declared("local", "claude:api", "mock", "a") is None
 
 
 def test_genai_prices_is_imported_only_when_needed() -> None:
