@@ -202,7 +202,8 @@ class Fleet:
         return call(tokens, 0) + unlogged_call(tokens, list_price)
 
     def _listed(self, event: Call | Increase, at: int) -> int | None:
-        return self._prices.listed(event.provider, event.model, at, event.tokens, event.cache_write_1h)
+        calls = event.calls if isinstance(event, Increase) else 1
+        return self._prices.listed(event.provider, event.model, at, event.tokens, event.cache_write_1h, calls=calls)
 
     def _increase(self, event: Increase) -> None:
         mark = self._new("increase", event.key, event.id)

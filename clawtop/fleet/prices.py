@@ -60,11 +60,13 @@ class PriceBook:
         """
         return None if ":" in agent else self._declared.get((host, provider, model))
 
-    def listed(self, provider: str, model: str, at: int, tokens: Tokens, cache_write_1h: int = 0) -> int | None:
-        """The list price of one call in micro-dollars, None where the model is not listed.
+    def listed(
+        self, provider: str, model: str, at: int, tokens: Tokens, cache_write_1h: int = 0, *, calls: int = 1
+    ) -> int | None:
+        """The list price in micro-dollars of so many calls alike, None where the model is not listed.
 
-        `cache_write_1h` of its cache writes are kept for an hour. Tokens that are taken back have the same price,
-        below zero.
+        `cache_write_1h` of their cache writes are kept for an hour. Where it is not known how many `calls` (0) there
+        were, none is taken for one with a long context. Tokens that are taken back have the same price, below zero.
         """
         key = (provider, model)
         if key not in self._listed:
@@ -72,7 +74,7 @@ class PriceBook:
         rates_at = self._listed[key]
         if rates_at is None:
             return None
-        context = abs(tokens.context)
+        context = abs(tokens.context) // abs(calls) if calls else 0
         for above, price, longer in rates_at(at):
             if context > above:
                 cost = cost_of(price, tokens) + (longer - price.cache_write) * cache_write_1h

@@ -73,6 +73,15 @@ def test_what_is_taken_back_costs_the_same_below_zero(tokens: Tokens) -> None:
     assert book.listed(*model, NOW, back, cache_write_1h=-3) == -(book.listed(*model, NOW, tokens, 3) or 0)
 
 
+def test_many_calls_together_cost_what_they_cost_one_by_one() -> None:
+    book, model = PriceBook(), ("google", "gemini-2.5-pro")
+    one = book.listed(*model, NOW, Tokens(100_000, 1000)) or 0
+    ten = Tokens(1_000_000, 10_000)
+    assert book.listed(*model, NOW, ten, calls=10) == 10 * one
+    assert book.listed(*model, NOW, ten, calls=0) == 10 * one
+    assert (book.listed(*model, NOW, ten) or 0) > 10 * one, "one call with a long context is dearer"
+
+
 def test_a_faster_variant_is_not_taken_for_the_model_itself() -> None:
     book = PriceBook()
     assert book.listed("anthropic", "claude-opus-4-6", NOW, SOME) is not None
