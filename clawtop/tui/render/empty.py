@@ -7,6 +7,8 @@ from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Line, Span, wrap
 from clawtop.tui.render.plain import printable
 
+_OTLP, _OTLP_PLACE = "otlp://", "127.0.0.1:4318"
+
 
 def nothing_found(snapshot: Snapshot) -> bool:
     """Whether no source has anything at all, whatever the window and the filter."""
@@ -51,12 +53,9 @@ def _filtered(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Line, ...]:
 def _welcome(
     snapshot: Snapshot, cells: int, glyphs: Glyphs, demo_key: str | None, absent: Sequence[str]
 ) -> tuple[Line, ...]:
-    out: list[Line] = [
-        (),
-        (Span("  No agents found on this machine", "headline"),),
-        (),
-        (Span("  clawtop looked for", "section"),),
-    ]
+    listening = _listening(snapshot)
+    headline = "Nothing was sent yet" if listening else "No agents found on this machine"
+    out: list[Line] = [(), (Span(f"  {headline}", "headline"),), (), (Span("  clawtop looked for", "section"),)]
     for source in snapshot.sources:
         sign, style = (glyphs.error, "bad") if source.health is Health.DOWN else (glyphs.unseen, "muted")
         uri = printable(source.uri, cells - 6, ascii_only=glyphs.ascii_only)
@@ -68,6 +67,11 @@ def _welcome(
         out.append((Span(f"  {glyphs.unseen} ", "muted"), Span(shown, "value"), Span("   is not there", "muted")))
     if not snapshot.sources and not absent:
         out.append((Span(f"  {glyphs.unseen} ", "muted"), Span("no source at all", "muted")))
+    if listening:
+        out.extend(((), (Span("  Point a sender at it", "section"),)))
+        out.extend(
+            (Span(f"    OTEL_EXPORTER_OTLP_ENDPOINT=http://{printable(place, 60)}", "accent"),) for place in listening
+        )
     out.extend(
         (
             (),
@@ -78,9 +82,16 @@ def _welcome(
                 Span("   Claude Code's folder; codex:DIR Codex's", "muted"),
             ),
             (Span("    clawtop -s events:PATH ", "accent"), Span("   usage events, a JSON object a line", "muted")),
+            (Span("    clawtop -s otlp://     ", "accent"), Span("   listens for OpenTelemetry", "muted")),
             (Span("    clawtop doctor         ", "accent"), Span("   what is where, and what can be read", "muted")),
         )
     )
     if demo_key:
         out.extend(((), (Span("  Or press "), Span(demo_key, "key"), Span(" to see it with a made-up fleet."))))
     return tuple(out)
+
+
+def _listening(snapshot: Snapshot) -> list[str]:
+    """Where OTLP receivers listen, HOST:PORT, that nobody has written to."""
+    said = (source for source in snapshot.sources if source.health is Health.OK and source.uri.startswith(_OTLP))
+    return [source.uri.removeprefix(_OTLP) or _OTLP_PLACE for source in said]

@@ -4,7 +4,18 @@ import pytest
 
 from clawtop.model.keys import Key
 from clawtop.model.selection import Scope, parse_filter
-from clawtop.model.snapshot import Basis, Counters, Grouping, Incident, Row, Snapshot, View, Window
+from clawtop.model.snapshot import (
+    Basis,
+    Counters,
+    Grouping,
+    Health,
+    Incident,
+    Row,
+    Snapshot,
+    SourceStatus,
+    View,
+    Window,
+)
 from clawtop.tui.render import detail, empty, foot, keyboard, lists, order
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.render.line import Line, Span, ends, fit, right, text, width, wrap
@@ -181,6 +192,16 @@ def test_a_machine_without_agents_says_what_was_looked_for() -> None:
     looked = words(empty.page(replace(nothing, sources=(), rows=()), 80, UNICODE, None, ["codex:/home/me/.codex"]))
     assert "codex:/home/me/.codex   is not there" in looked
     assert "no source at all" not in looked
+
+
+def test_a_receiver_that_waits_says_where_to_send() -> None:
+    source = SourceStatus("otlp://127.0.0.1:4399", Health.OK, "listening on 127.0.0.1:4399, 0 requests")
+    waiting = FleetFeed(0, [source]).snapshot
+    said = empty_page(waiting)
+    assert "Nothing was sent yet" in said
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4399" in said
+    unnamed = replace(waiting, sources=(replace(source, uri="otlp://"),))
+    assert "http://127.0.0.1:4318" in empty_page(unnamed)
 
 
 def test_an_empty_table_says_why() -> None:
