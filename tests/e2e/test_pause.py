@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -20,7 +20,7 @@ from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import Abort, Hold, HoldState, Pause, Result, Resume, Target
 from tests.e2e.clawtop_runs import CHECKOUT, environment
 from tests.e2e.conftest import VERSIONS
-from tests.e2e.gateway_rpc import RpcError, Run
+from tests.e2e.gateway_rpc import RpcError, Run, poked
 from tests.e2e.lab import Lab
 from tests.e2e.waiting import eventually
 
@@ -177,16 +177,6 @@ def sleeping() -> set[int]:
     return found
 
 
-def poked(begin: Callable[..., T], *about: object) -> T | None:
-    """What was begun; None where it was cut off before the gateway could even say that it begins."""
-    try:
-        return begin(*about)
-    except RpcError as error:
-        if "aborted" not in str(error):
-            raise
-        return None
-
-
 def poke(lab: Lab, jobs: list[str], seconds: float = HELD_SECONDS) -> list[Run | None]:
     """Try again and again to make main run, in every way there is."""
     begun: list[Run | None] = []
@@ -322,7 +312,7 @@ def test_an_abort_stops_the_run_and_the_next_turn_runs(lab: Lab, tmp_path: Path)
     assert code == 0, aborted
     assert run.wait() != "ok"
     assert lab.rpc.call("config.get", {})["parsed"]["agents"] == before
-    assert lab.turn("main", "hello", "agent:main:after-abort").wait() == "ok"
+    assert lab.turn("main", "hello", "agent:main:after-abort").wait(timeout=240) == "ok"
 
 
 def test_how_fast_a_pause_is(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clawtop_runs import CHECKOUT, command, environment
+from tests.e2e.gateway_rpc import poked
 from tests.e2e.lab import Lab
 from tests.e2e.tmux import Terminal
 from tests.e2e.waiting import eventually
@@ -28,11 +29,12 @@ def test_k_and_y_pause_the_selected_agent_and_r_brings_it_back(lab: Lab, tmp_pat
         terminal.press("Enter")
         assert "Pause coder?" in terminal.screen()
         terminal.press("y")
-        terminal.shows("HELD", "paused")
+        terminal.shows("HELD", "paused", timeout=120)  # 2026.6 may close a run for half a minute
 
         asked = len(lab.requests())
-        assert lab.turn("coder", "hello", "agent:coder:poked").wait() != "ok"
-        assert lab.turn("coder", "hello again", "agent:coder:seen").wait() != "ok"
+        for message, key in (("hello", "agent:coder:poked"), ("hello again", "agent:coder:seen")):
+            run = poked(lab.turn, "coder", message, key)
+            assert run is None or run.wait() != "ok"
         assert len(lab.requests()) == asked
 
         terminal.press("r")
@@ -42,4 +44,4 @@ def test_k_and_y_pause_the_selected_agent_and_r_brings_it_back(lab: Lab, tmp_pat
         assert lab.rpc.call("config.get", {})["parsed"]["agents"] == before
         terminal.press("q")
         assert terminal.ends() == 0
-    assert lab.turn("coder", "hello after it", "agent:coder:after").wait() == "ok"
+    assert lab.turn("coder", "hello after it", "agent:coder:after").wait(timeout=240) == "ok"
