@@ -176,6 +176,7 @@ class GenAi:
             _cost(attributes),
             stop=reasons[0] if isinstance(reasons, tuple) and reasons else None,
             error=error,
+            exact=(span.start, span.end),
             unseen=UNSEEN,
         )
         fact.details = self._explained(sender, fact)

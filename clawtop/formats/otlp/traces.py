@@ -39,6 +39,7 @@ class Fact:
     """A call of a model or, with `tool`, of a tool, as one span tells it. Times are Unix milliseconds.
 
     `key` has the sender's agent, `own` the one that the span names itself. `cost` is micro-dollars.
+    `exact` is start and end in nanoseconds, which tell what came first within a millisecond.
     `attempt` says that another call under the same parent may be its retry, `unseen` what cannot be known of its agent,
     `details` are what it explains of the metrics.
     """
@@ -57,6 +58,7 @@ class Fact:
     stop: str | None = None
     error: str | None = None
     tool: str | None = None
+    exact: tuple[int, int] = (0, 0)
     attempt: bool = True
     unseen: frozenset[str] = frozenset()
     details: list[tuple[PoolKey, Detail]] = field(default_factory=list)
@@ -340,11 +342,12 @@ def _followed(trace: _Trace) -> Iterator[Event]:
     """What became of failed attempts that were told: the next call under the same parent, if any."""
     touched, trace.touched = trace.touched, set()
     for parent in touched:
-        attempts = sorted(trace.attempts[parent], key=lambda fact: fact.start)
-        starts = [fact.start for fact in attempts]
+        attempts = sorted(trace.attempts[parent], key=lambda fact: fact.exact)
+        starts = [fact.exact[0] for fact in attempts]
         for fact in attempts:
             if fact.told and fact.error is not None and not fact.resolved:
-                place = bisect_left(starts, max(fact.end, fact.start + 1))
+                start, end = fact.exact
+                place = bisect_left(starts, max(end, start + 1))
                 yield from _resolved(fact, attempts[place] if place < len(attempts) else None)
 
 

@@ -154,6 +154,15 @@ def test_repeated_attempts_of_the_same_parent_are_retries_and_fallbacks() -> Non
     assert incidents == {"error", "fallback", "failed turn"}
 
 
+def test_a_retry_within_the_same_millisecond_is_one() -> None:
+    failed, again = chat(1, 9, error__type="429"), chat(2, 9, **used(10, 1))
+    for told, start in ((failed, 200), (again, 700)):
+        told["startTimeUnixNano"], told["endTimeUnixNano"] = (str(NOW * 1_000_000 + start + each) for each in (0, 300))
+    for order in ((failed, again), (again, failed)):
+        counters = Reading().take(traces(*order, agent(9, "writer"))).rows()["writer"].counters
+        assert (counters.errors, counters.retries, counters.failed_turns) == (1, 1, 0)
+
+
 def test_calls_side_by_side_are_no_retries() -> None:
     told = traces(chat(1, 9, error__type="429"), chat(2, 9, **used(10, 1)), agent(9, "writer"))
     counters = Reading().take(told).rows()["writer"].counters
