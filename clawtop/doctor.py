@@ -43,8 +43,9 @@ def _source(source: SourceStatus) -> list[str]:
 def _fleet(snapshot: Snapshot) -> list[str]:
     total = snapshot.total
     blind = ", ".join(sorted(total.blind)) or "none"
+    agents = "agent" if len(snapshot.rows) == 1 else "agents"
     return [
-        f"{len(snapshot.rows)} agent{'' if len(snapshot.rows) == 1 else 's'}, {total.counters.calls:,} calls, {total.tokens.total:,} tokens",
+        f"{len(snapshot.rows)} {agents}, {total.counters.calls:,} calls, {total.tokens.total:,} tokens",
         f"{units.exact_money(total.cost)} ({total.basis.value}) in the window {snapshot.view.window.value}",
         f"calls without a known price: {total.counters.unpriced_calls:,}",
         f"counters some agent's source cannot fill: {blind}",
