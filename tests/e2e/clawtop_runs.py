@@ -93,7 +93,7 @@ class Live:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
-    def until(self, holds: Callable[[Shown], bool], what: str, timeout: float = 60) -> Line:
+    def until(self, holds: Callable[[Shown], bool], what: str, timeout: float = 120) -> Line:
         """The first line from now on that `holds` says yes to; TimeoutError names `what` was waited for."""
         began, seen = time.monotonic(), max(len(self.lines) - 1, 0)
         with self._arrived:

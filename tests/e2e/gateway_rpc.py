@@ -42,7 +42,7 @@ class Run:
     id: str
     session_key: str
 
-    def wait(self, timeout: float = 60) -> str:
+    def wait(self, timeout: float = 240) -> str:
         """How the run ended (ok, error, timeout) at most `timeout` seconds from now; TimeoutError when it goes on."""
         params = {"runId": self.id, "timeoutMs": round(timeout * 1000)}
         ended = self.gateway.call("agent.wait", params, timeout + 10)

@@ -32,7 +32,8 @@ HELD_SECONDS = 30.0
 POKE_SECONDS = 5.0
 REVIEW_SECONDS = 45.0  # 2026.9 reviews a long turn 30 s after it, on the turn's own model
 SAMPLES = 20
-SLOWEST_SETTLED, SLOWEST_VERIFIED = 5_000, 20_000  # ms, on a machine that does other things, too
+SLOWEST_SETTLED = 5_000  # ms, on a machine that does other things, too
+SLOWEST_VERIFIED = {"2026.9.6": 20_000, "2026.6.35": 60_000}  # 2026.6 may close a run for half a minute
 HANDED_ON = "Current parent turn:"
 """2026.6 sometimes hands the answer of a subagent to its parent in a run of its own, on the model the parent had."""
 WORK = {"slow": "SLOWPLEASE", "loop": "TOOLLOOP over the notes", "own": "SLOWPLEASE with another model"}
@@ -235,7 +236,7 @@ def test_an_agent_paused_from_the_shell_stands_still_whoever_pokes_it(
     for key in active(lab):
         lab.rpc.abort(key)
     # 2026.6 lets a lane wait for half a minute for each run that was cut off
-    assert lab.turn("main", "hello again", "agent:main:after").wait(timeout=240) == "ok"
+    assert lab.turn("main", "hello again", "agent:main:after").wait() == "ok"
     with capsys.disabled():
         print(
             f"\n{lab.version}: settled {result['settled_ms']} ms, verified {result['verified_ms']} ms, "
@@ -312,7 +313,7 @@ def test_an_abort_stops_the_run_and_the_next_turn_runs(lab: Lab, tmp_path: Path)
     assert code == 0, aborted
     assert run.wait() != "ok"
     assert lab.rpc.call("config.get", {})["parsed"]["agents"] == before
-    assert lab.turn("main", "hello", "agent:main:after-abort").wait(timeout=240) == "ok"
+    assert lab.turn("main", "hello", "agent:main:after-abort").wait() == "ok"
 
 
 def test_how_fast_a_pause_is(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -340,7 +341,7 @@ def test_how_fast_a_pause_is(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFix
     with capsys.disabled():
         print(f"\n{lab.version}: {samples} pauses: settled {told(settled)}; verified {told(verified)}")
     assert statistics.median(settled) < SLOWEST_SETTLED
-    assert statistics.median(verified) < SLOWEST_VERIFIED
+    assert statistics.median(verified) < SLOWEST_VERIFIED[lab.version]
 
 
 def test_a_wrong_token_pauses_nothing(lab: Lab, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Terminal:
         """Types keys, in tmux's names for them."""
         self._tmux("send-keys", *keys)
 
-    def shows(self, *texts: str, timeout: float = 60) -> str:
+    def shows(self, *texts: str, timeout: float = 120) -> str:
         """The screen once all texts are on it; TimeoutError with the screen where they don't come."""
         try:
             eventually(lambda: all(text in self.screen() for text in texts), f"{texts}", timeout)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(holds: Callable[[], bool], what: str, timeout: float = 90, every: float = 0.05) -> float:
+def eventually(holds: Callable[[], bool], what: str, timeout: float = 240, every: float = 0.05) -> float:
     """Asks until `holds` says yes and returns the seconds that took; TimeoutError names `what` was waited for."""
     began = time.monotonic()
     while not holds():
