@@ -65,9 +65,8 @@ class HoldStore:
                 file.flush()
                 os.fsync(file.fileno())
             Path(beside).replace(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        finally:
+            Path(beside).unlink(missing_ok=True)  # it is there only where it did not come into its place
         self._sync_folder()
 
     def remove(self, target: Target) -> None:

@@ -267,11 +267,13 @@ class Switch:
         return self._controls[key]
 
     async def _verify(self, control: GatewayControl, targets: Sequence[Target], patience: float) -> None:
+        before = {target: self._holds[target].state for target in targets if target in self._holds}
         found = await control.verify([target.agent for target in targets], patience=patience)
         for target in targets:
             state, detail = found[target.agent]
             hold = self._holds.get(target)
-            if hold is not None and hold.since:
+            # a command given meanwhile knows better
+            if hold is not None and hold.since and hold.state is before.get(target):
                 self._holds[target] = replace(hold, state=state, detail=detail)
         self._on_change()
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -194,14 +194,19 @@ async def _open(address: GatewayAddress, scopes: Sequence[str], timeout: float) 
         raise Unreachable(silence(address.url, timeout)) from None
     gateway = Gateway(address, socket)
     try:
+        await _introduce(gateway, scopes, until)
+    except TimeoutError:
+        raise Unreachable(no_gateway(address.url, f"it said no hello within {timeout:g} s")) from None
+    except ConnectionLost:
+        told = hung_up(gateway.close_reason, address.url, address.token)
+        raise told or Unreachable(no_gateway(address.url, "it hung up before its hello")) from None
+    return gateway
+
+
+async def _introduce(gateway: Gateway, scopes: Sequence[str], until: float) -> None:
+    """Say hello, and hang up where that does not come to an end."""
+    async with AsyncExitStack() as failing:
+        failing.push_async_callback(gateway.close)
         async with asyncio.timeout_at(until):
             await gateway.introduce(scopes)
-    except BaseException as error:
-        await gateway.close()
-        if isinstance(error, TimeoutError):
-            raise Unreachable(no_gateway(address.url, f"it said no hello within {timeout:g} s")) from None
-        if isinstance(error, ConnectionLost):
-            told = hung_up(gateway.close_reason, address.url, address.token)
-            raise told or Unreachable(no_gateway(address.url, "it hung up before its hello")) from None
-        raise
-    return gateway
+        failing.pop_all()

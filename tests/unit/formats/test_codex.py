@@ -116,7 +116,7 @@ def test_a_subagent_counts_for_the_agent_that_started_it(born: dict[str, Any]) -
     logs = CodexLogs("local")
     read(*STORY, into=log(logs))
     own = usage(14_700, 0, 33)
-    (call,) = calls(read(meta("s2", "/work/tree", **born), meta("s1"), context(), count(own, own), into=log(logs)))
+    (call,) = calls(read(meta("s2", "/srv/tree", **born), meta("s1"), context(), count(own, own), into=log(logs)))
     assert (call.key.agent, call.key.session, call.key.parent) == ("codex:web", "s2", "s1")
     assert call.key.project == "tree"
 
