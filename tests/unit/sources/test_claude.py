@@ -16,6 +16,7 @@ from clawtop.model.events import Blind, Call, SessionState, State
 from clawtop.model.local import LocalWork
 from clawtop.model.snapshot import Health, Row
 from clawtop.sources.claude import ClaudeSource, find_folders
+from tests import outlets
 from tests.bench.claude_logs import write
 from tests.claude_lines import SLUG, T0, answer, api_error, gave_up, result, said, text, usage
 from tests.counted import LATER, seen, total
@@ -45,22 +46,13 @@ def record(folder: Path, **fields: object) -> Path:
 @contextlib.asynccontextmanager
 async def followed(folder: Path) -> AsyncIterator[tuple[ClaudeSource, Remembered]]:
     """The source, running, once it has read what was there."""
-    outlet = Remembered(lambda: LATER)
     source = ClaudeSource(f"claude:{folder}", folder)
-    task = asyncio.create_task(source.run(outlet, follow=True))
-    try:
-        await outlet.until(lambda so_far: so_far.status is not None and so_far.status.health is Health.OK)
+    async with outlets.followed(source, LATER) as outlet:
         yield source, outlet
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def once(folder: Path, source: ClaudeSource | None = None) -> Remembered:
-    outlet = Remembered(lambda: LATER)
-    await (source or ClaudeSource(f"claude:{folder}", folder)).run(outlet, follow=False)
-    return outlet
+    return await outlets.once(source or ClaudeSource(f"claude:{folder}", folder), LATER)
 
 
 def calls(outlet: Remembered) -> int:

@@ -1,8 +1,6 @@
 """A folder of Codex: rollouts in use, put away and packed, read and followed."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,8 @@ import zstandard
 
 from clawtop.model.events import Blind, SessionState, State
 from clawtop.model.local import LocalWork
-from clawtop.model.snapshot import Health
 from clawtop.sources.codex import CodexSource, find_folder
+from tests import outlets
 from tests.codex_lines import T0, context, count, event, meta, text, usage
 from tests.counted import LATER, seen, total
 from tests.outlets import Remembered
@@ -29,24 +27,13 @@ def rollout(folder: Path, name: str = "12-00-00-s1", data: bytes = STORY, where:
     return path
 
 
-@contextlib.asynccontextmanager
-async def followed(folder: Path) -> AsyncIterator[Remembered]:
+def followed(folder: Path) -> AbstractAsyncContextManager[Remembered]:
     """The source, running, once it has read what was there."""
-    outlet = Remembered(lambda: LATER)
-    task = asyncio.create_task(CodexSource(f"codex:{folder}", folder).run(outlet, follow=True))
-    try:
-        await outlet.until(lambda so_far: so_far.status is not None and so_far.status.health is Health.OK)
-        yield outlet
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    return outlets.followed(CodexSource(f"codex:{folder}", folder), LATER)
 
 
 async def once(folder: Path) -> Remembered:
-    outlet = Remembered(lambda: LATER)
-    await CodexSource(f"codex:{folder}", folder).run(outlet, follow=False)
-    return outlet
+    return await outlets.once(CodexSource(f"codex:{folder}", folder), LATER)
 
 
 def calls(outlet: Remembered) -> int:

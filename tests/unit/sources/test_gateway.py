@@ -1,8 +1,8 @@
 """The gateway as a source, against a fake one: alone and beside a home, lost and found again."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from clawtop.model.events import (
 from clawtop.model.keys import Key
 from clawtop.model.snapshot import Health
 from clawtop.sources.gateway import GatewaySource
+from tests import outlets
 from tests.fake_gateway import PAIRING, TOKEN, WRONG_TOKEN, FakeGateway, Handler, Params, Refusal
 from tests.outlets import Remembered
 
@@ -103,24 +104,13 @@ def source(fake: FakeGateway, *, companion: bool = False) -> GatewaySource:
     return GatewaySource(f"gateway:{fake.url}", fake.address, host="box", companion=companion)
 
 
-@contextlib.asynccontextmanager
-async def followed(gateway: GatewaySource) -> AsyncIterator[Remembered]:
+def followed(gateway: GatewaySource) -> AbstractAsyncContextManager[Remembered]:
     """The source, running, once it has read what was there."""
-    outlet = Remembered(lambda: NOW)
-    task = asyncio.create_task(gateway.run(outlet, follow=True))
-    try:
-        await outlet.until(lambda so_far: so_far.status is not None and so_far.status.health is Health.OK)
-        yield outlet
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, SourceError):
-            await task
+    return outlets.followed(gateway, NOW)
 
 
 async def once(gateway: GatewaySource) -> Remembered:
-    outlet = Remembered(lambda: NOW)
-    await gateway.run(outlet, follow=False)
-    return outlet
+    return await outlets.once(gateway, NOW)
 
 
 def of(kind: type[Any], outlet: Remembered) -> list[Any]:

@@ -1,10 +1,9 @@
 """A whole home: found, read, followed, and what is said when something is wrong with it."""
 
 import asyncio
-import contextlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from clawtop.sources.openclaw import state as gateway_state
 from clawtop.sources.openclaw.sqlite import Database
 from clawtop.sources.openclaw.state import StateDatabase
 from clawtop.sources.processes import this_host
+from tests import outlets
 from tests.counted import LATER, seen, total
 from tests.openclaw_homes import T0, AgentStore, answer, header, lines, session_file
 from tests.outlets import Remembered
@@ -24,24 +24,13 @@ from tests.outlets import Remembered
 STORY = [header("s1"), answer("e1", T0), answer("e2", T0 + 1000)]
 
 
-@contextlib.asynccontextmanager
-async def followed(home: Path) -> AsyncIterator[Remembered]:
-    """The home's source, running, once it has read what was there."""
-    outlet = Remembered(lambda: LATER)
-    task = asyncio.create_task(OpenClawSource(f"openclaw:{home}", home).run(outlet, follow=True))
-    try:
-        await outlet.until(lambda so_far: so_far.status is not None and so_far.status.health is Health.OK)
-        yield outlet
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+def followed(home: Path) -> AbstractAsyncContextManager[Remembered]:
+    """The source, running, once it has read what was there."""
+    return outlets.followed(OpenClawSource(f"openclaw:{home}", home), LATER)
 
 
 async def once(home: Path) -> Remembered:
-    outlet = Remembered(lambda: LATER)
-    await OpenClawSource(f"openclaw:{home}", home).run(outlet, follow=False)
-    return outlet
+    return await outlets.once(OpenClawSource(f"openclaw:{home}", home), LATER)
 
 
 def calls(outlet: Remembered) -> int:
