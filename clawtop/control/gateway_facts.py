@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clawtop.formats.session_keys import read_session_key
+from clawtop.units import duration
 
 _RUNNING = frozenset({"running", "queued"})
 _INTERNAL = ":internal-session-effects:"
@@ -197,7 +198,7 @@ def _schedule(schedule: object) -> str:
         return "?"
     every = schedule.get("everyMs")
     if isinstance(every, int):
-        return f"every {every / 1000:g} s"
+        return f"every {duration(every)}"
     return text(schedule.get("expr")) or text(schedule.get("at")) or text(schedule.get("kind")) or "?"
 
 
