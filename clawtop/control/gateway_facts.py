@@ -198,7 +198,7 @@ def _schedule(schedule: object) -> str:
         return "?"
     every = schedule.get("everyMs")
     if isinstance(every, int):
-        return f"every {duration(every)}"
+        return f"every {every / 1000:g}s" if every < 60_000 else f"every {duration(every)}"
     return text(schedule.get("expr")) or text(schedule.get("at")) or text(schedule.get("kind")) or "?"
 
 

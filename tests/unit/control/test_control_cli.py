@@ -126,7 +126,7 @@ def test_on_a_terminal_the_question_says_what_is_touched(
     assert [code for code, _ in refused] == [1, 1]
     assert aborted == []
     assert "stops a turn in agent:coder:main (mock/normal)" in refused[0][1]
-    assert "switches off cron job nightly (every 6 s)" in refused[0][1]
+    assert "switches off cron job nightly (every 6s)" in refused[0][1]
     assert "does not cover a run that names its own model" in refused[0][1]
     assert refused[0][1].endswith("nothing was done\n")
     assert (code, pretend.aborted) == (0, ["agent:coder:main"])

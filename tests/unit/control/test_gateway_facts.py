@@ -9,7 +9,7 @@ from clawtop.control.gateway_facts import read_jobs
     ("schedule", "said"),
     [
         ({"kind": "every", "everyMs": 604_800_000}, "every 7d"),
-        ({"kind": "every", "everyMs": 6000}, "every 6.0s"),
+        ({"kind": "every", "everyMs": 6000}, "every 6s"),
         ({"kind": "cron", "expr": "0 9 * * 1"}, "0 9 * * 1"),
         (None, "?"),
     ],
