@@ -105,10 +105,12 @@ class ClawtopApp(App[int]):
             self._hints = tuple((known[name].keys[0], known[name].short) for name in keys.HINTS if name in known)
         return self._hints
 
-    @property
-    def page_hints(self) -> tuple[tuple[str, str], ...]:
-        """The keys of a page to read."""
-        return tuple((each.keys[0], each.short) for each in self.commands(keys.PAGE) if each.name == "page.back")
+    def hints_of(self, bindings: Iterable[Binding]) -> tuple[tuple[str, str], ...]:
+        """The keys of the last line of a page with these bindings besides that to go back."""
+        shown = (*(each for each in keys.PAGE if each.id == "page.back"), *bindings)
+        by_name = {each.name: each for each in self.commands(shown)}
+        found = (by_name[str(each.id)] for each in shown)
+        return tuple((each.keys[0], each.short) for each in found)
 
     def key_of(self, name: str) -> str | None:
         """The first key of a binding id."""

@@ -1,8 +1,10 @@
 """What screens share: the view that was asked for, the feed behind it, and how the keys are called."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
+
+from textual.binding import Binding
 
 from clawtop.model.commands import Command, Hold, Outcome, Plan, Target
 from clawtop.model.snapshot import Snapshot, View
@@ -35,9 +37,8 @@ class Desk(Protocol):
     def hints(self) -> tuple[tuple[str, str], ...]:
         """The keys of the last line, each with its meaning."""
 
-    @property
-    def page_hints(self) -> tuple[tuple[str, str], ...]:
-        """The same for pages to read."""
+    def hints_of(self, bindings: Iterable[Binding]) -> tuple[tuple[str, str], ...]:
+        """The same for a page to read that has these bindings besides that to go back."""
 
     def key_of(self, name: str) -> str | None:
         """The key of a binding id as people read it, None where it has none."""

@@ -58,6 +58,9 @@ ACT: tuple[Binding, ...] = (
 )
 """These exist only where the screen may act."""
 
+ON_ROW = tuple(binding for binding in ACT if binding.id != "pause.all")
+"""Those of them that the page of one row has as well."""
+
 APP: tuple[Binding, ...] = (
     _key("question_mark,f1,h", "keys", "help", "This page", "help", MORE),
     _key("ctrl+p", "command_palette", "palette", "Find a command by its name", "palette", MORE),
@@ -106,7 +109,7 @@ def keymap(preset: str, keys: Mapping[str, str]) -> dict[str, str]:
         if name not in known:
             raise UsageError(f"keys: {name!r} is no command; one of {', '.join(sorted(filter(None, known)))}")
     mapping = {**PRESETS[preset], **keys}
-    for context in ((*FLEET, *ACT, *APP), PAGE):
+    for context in ((*FLEET, *ACT, *APP), (*PAGE, *ON_ROW)):
         _refuse_clashes(context, mapping)
     return mapping
 

@@ -20,7 +20,9 @@ from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Grouping, View
 from clawtop.tui import keys
 from clawtop.tui.render.order import RESORT_MS
+from clawtop.tui.screens.acting import ActingDetail
 from clawtop.tui.screens.question import Question
+from clawtop.tui.screens.reader import DetailScreen
 from tests.tui.fleet_feed import FleetFeed
 from tests.tui.holding import SIZE, answered, held, plan, settled, target
 from tests.tui.stage import lines, names, selected, shown, stage
@@ -158,6 +160,34 @@ async def test_all_that_pass_the_filter() -> None:
         assert {each.agent for each in asked.targets} == {row.label for row in feed.agents if "qa" in row.label}
 
 
+async def test_the_page_of_an_agent_acts_on_that_agent_wherever_the_table_has_it() -> None:
+    dice = Random(3)  # noqa: S311
+    feed = FleetFeed(50, step=RESORT_MS)
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("down", "down", "enter")
+        opened = str(selected(app))
+        feed.plans.set_result((plan(opened),))
+        for _ in range(3):
+            feed.shuffle(dice)
+            await pilot.pause()
+        assert "k pause" in lines(app)[-1]
+        await pilot.press("k")
+        await pilot.pause()
+        assert f"Pause {opened}?" in shown(app)
+        await pilot.press("y")
+        await pilot.pause()
+        assert feed.submitted == [Pause((target(opened),))]
+        assert isinstance(app.screen, ActingDetail)
+        held(feed, opened)
+        await pilot.press("r", "y")
+        await pilot.press("x", "y")
+        await pilot.pause()
+        assert feed.submitted[1:] == [Resume((target(opened),)), Abort((target(opened),))]
+        await pilot.press("K")
+        assert isinstance(app.screen, ActingDetail)
+
+
 async def test_readonly_has_no_key_that_acts() -> None:
     feed = FleetFeed()
     app = stage(feed, readonly=True)
@@ -173,6 +203,10 @@ async def test_readonly_has_no_key_that_acts() -> None:
         await pilot.press("question_mark")
         await pilot.pause()
         assert "asks first" not in shown(app)
+        await pilot.press("escape", "enter", "k", "r", "x", "y")
+        await pilot.pause()
+        assert isinstance(app.screen, DetailScreen)
+        assert "pause" not in lines(app)[-1]
         await pilot.press("escape", "q")
     assert app.return_value == 0
     assert (feed.planned, feed.submitted) == ([], [])

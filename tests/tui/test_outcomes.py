@@ -15,7 +15,7 @@ from clawtop.model.commands import (
     Step,
 )
 from clawtop.tui.screens.question import Conflicts, Leaving
-from clawtop.tui.screens.reader import OutcomeScreen
+from clawtop.tui.screens.reader import DetailScreen, OutcomeScreen
 from tests.tui.fleet_feed import FleetFeed
 from tests.tui.holding import SIZE, answered, held, hold, plan, settled, target
 from tests.tui.stage import lines, shown, stage
@@ -69,6 +69,18 @@ async def test_what_is_not_verified_is_shown_with_its_steps_and_what_would_be_ha
                      "baseHash \ufffd[0m differs", "sessions.delete", "None of it was done",
                      "destroys its transcript"):  # fmt: skip
             assert word in said, word
+
+
+async def test_what_became_of_a_command_is_shown_over_the_page_it_was_given_on() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("enter", "k", "y")
+        feed.outcome.set_result(outcome(Pause((target("coder"),)), FAILED))
+        await settled(pilot)
+        assert isinstance(app.screen, OutcomeScreen)
+        await pilot.press("escape")
+        assert isinstance(app.screen, DetailScreen)
 
 
 async def test_a_command_that_ends_in_an_error_does_not_end_the_screen() -> None:

@@ -1,11 +1,11 @@
-"""The main screen where one may act: pause, resume, abort."""
+"""The main screen and the page of a row where one may act: pause, resume, abort."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from clawtop.model.commands import Command, Outcome, Plan, Target
@@ -16,7 +16,30 @@ from clawtop.tui.render import aim, outcome
 from clawtop.tui.render.question import Act, Asked
 from clawtop.tui.screens.fleet import FleetScreen
 from clawtop.tui.screens.question import Conflicts, Question
-from clawtop.tui.screens.reader import OutcomeScreen
+from clawtop.tui.screens.reader import DetailScreen, OutcomeScreen
+
+
+class ActingDetail(DetailScreen):
+    """The page of a row with the keys that do something to its agents; `act` asks as the table would."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(keys.ON_ROW)
+    EXTRA: ClassVar[tuple[Binding, ...]] = keys.ON_ROW
+
+    def __init__(self, act: Callable[[Act, Sequence[Row]], None], *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._act = act
+
+    def action_pause(self) -> None:
+        """Ask whether to pause what the page is about."""
+        self._act(Act.PAUSE, (self.row,))
+
+    def action_resume(self) -> None:
+        """Ask whether to let it go on."""
+        self._act(Act.RESUME, (self.row,))
+
+    def action_abort(self) -> None:
+        """Ask whether to end what runs now."""
+        self._act(Act.ABORT, (self.row,))
 
 
 class ActingScreen(FleetScreen):
@@ -43,6 +66,9 @@ class ActingScreen(FleetScreen):
     def action_abort(self) -> None:
         """Ask whether to end what runs now."""
         self._ask(Act.ABORT, self.table.aimed)
+
+    def _detail_of(self, row: Row) -> DetailScreen:
+        return ActingDetail(self._ask, self._desk, self._glyphs, row, self._snapshot)
 
     def _ask(self, act: Act, rows: Sequence[Row], *, whole_filter: bool = False) -> None:
         view = self._snapshot.view
@@ -93,7 +119,8 @@ class ActingScreen(FleetScreen):
 
     def _open_next(self) -> None:
         """Open what waits, but over nothing: a key that was meant for something else must not answer a question."""
-        if self._waiting and self.app.screen is self and not self.filter_line.is_open:
+        seen = self.app.screen is self or isinstance(self.app.screen, ActingDetail)
+        if self._waiting and seen and not self.filter_line.is_open:
             screen, asks = self._waiting.pop(0)
             self.app.push_screen(screen, self._settle if asks else None)
 

@@ -9,7 +9,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from clawtop.model.selection import Filter, everything
-from clawtop.model.snapshot import Grouping, Snapshot, View, Window
+from clawtop.model.snapshot import Grouping, Row, Snapshot, View, Window
 from clawtop.tui import keys
 from clawtop.tui.desk import Desk
 from clawtop.tui.render import empty, foot, header, lists
@@ -192,7 +192,10 @@ class FleetScreen(Screen[None]):
         """Open the page of the row under the cursor."""
         row = self.table.selected
         if row is not None:
-            self.app.push_screen(DetailScreen(self._desk, self._glyphs, row, self._snapshot))
+            self.app.push_screen(self._detail_of(row))
+
+    def _detail_of(self, row: Row) -> DetailScreen:
+        return DetailScreen(self._desk, self._glyphs, row, self._snapshot)
 
     def action_sources(self) -> None:
         """Say where the figures come from."""

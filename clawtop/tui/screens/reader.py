@@ -7,7 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.screen import Screen
 
@@ -32,6 +32,8 @@ class Reader(Screen[None]):
     """Lines that scroll under a title; Esc goes back."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(keys.PAGE)
+    EXTRA: ClassVar[tuple[Binding, ...]] = ()
+    """What the last line names besides the key to go back."""
     AUTO_FOCUS = None
 
     def __init__(self, desk: Desk, glyphs: Glyphs, title: str) -> None:
@@ -69,7 +71,7 @@ class Reader(Screen[None]):
         """Show the page as it is now."""
         width = self.app.size.width
         self._head.show((fit((Span(f" {self._heading}", "title"),), width),))
-        self._foot.show((foot.foot(self._desk.page_hints, (), width),))
+        self._foot.show((foot.foot(self._desk.hints_of(self.EXTRA), (), width),))
         self.page.show(self.lines(width))
 
     def action_back(self) -> None:
@@ -139,6 +141,11 @@ class DetailScreen(Reader):
         self._draws = plot.loaded()
         self._drawn: tuple[int, Size] | None = None
         self._chart: Sequence[Line] = ()
+
+    @property
+    def row(self) -> Row:
+        """What the page is about, as it was seen last."""
+        return self._row
 
     @property
     def made_of(self) -> Mapping[Grouping, tuple[Row, ...]]:
