@@ -19,7 +19,7 @@ from clawtop.model.commands import Command, Hold, Means, Outcome, Plan, Result, 
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Blind, Call, Event, PriceList
 from clawtop.model.selection import Scope
-from clawtop.model.snapshot import Grouping, Health, Row, Snapshot, SourceStatus, View
+from clawtop.model.snapshot import Health, Snapshot, SourceStatus, View
 from clawtop.model.usage import Usage
 from clawtop.sources import Echo, Source
 
@@ -33,7 +33,6 @@ _PRUNE_SECONDS = 60.0
 _IDLE_SECONDS = 1.0
 _LISTENER_SECONDS = 2.0
 _MOST_TOLD = 200_000
-_OF_ONE_AGENT = (Grouping.AGENT, Grouping.SESSION, Grouping.RUN)
 
 
 class Switch(Protocol):
@@ -113,7 +112,6 @@ class Engine:
         """
         self._fleet = Fleet()
         self._switch = switch(self._holds_changed) if switch is not None else None
-        self._marked: dict[tuple[str, ...], tuple[Row, Hold, Row]] = {}
         self._view = view
         self._delay = delay
         self._follow = follow
@@ -284,26 +282,8 @@ class Engine:
     def _make(self, view: View) -> Snapshot:
         self._seq += 1
         statuses = tuple(slot.status for slot in self._slots)
-        return self._with_holds(self._fleet.snapshot(view, now_ms(), self._seq, statuses))
-
-    def _with_holds(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot with our holds beside the agents' own states; an unchanged row stays the same object."""
-        holds = self.holds()
-        if not holds or snapshot.view.group_by not in _OF_ONE_AGENT:
-            return snapshot
-        return replace(snapshot, rows=tuple(self._mark(row, holds) for row in snapshot.rows))
-
-    def _mark(self, row: Row, holds: Mapping[Target, Hold]) -> Row:
-        hold = holds.get(Target(*row.group[:2]))
-        if hold is None:
-            return row
-        known = self._marked.get(row.group)
-        if known is None or known[0] is not row or known[1] != hold:
-            took = "" if hold.milliseconds is None else f"{hold.milliseconds} ms"
-            detail = "; ".join(filter(None, (took, hold.detail, hold.reason)))
-            known = row, hold, replace(row, hold=hold.state.value, hold_detail=detail or None)
-            self._marked[row.group] = known
-        return known[2]
+        self._fleet.lay(self.holds())
+        return self._fleet.snapshot(view, now_ms(), self._seq, statuses)
 
     def _publish(self) -> None:
         self._snapshot = self._make(self._view)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from clawtop.fleet.ledger import fingerprint
 from clawtop.fleet.series import Series
+from clawtop.model.commands import Hold
 from clawtop.model.events import Price, SessionState, State
 from clawtop.model.keys import Key
 
@@ -48,12 +49,12 @@ class CellKey(NamedTuple):
 
 
 class Agent:
-    """One agent: what its sessions do and what its sources cannot see.
+    """One agent: what its sessions do, what its sources cannot see, and our hold on it.
 
     `detail` is the last error's (at, text); `running` its running sessions (None: the agent as a whole).
     """
 
-    __slots__ = ("_finished", "blind", "detail", "host", "name", "running", "states")
+    __slots__ = ("_finished", "blind", "detail", "hold", "host", "name", "running", "states")
 
     def __init__(self, host: str, name: str) -> None:
         self.host = host
@@ -62,6 +63,7 @@ class Agent:
         self.running: dict[str | None, SessionState] = {}
         self.detail: tuple[int, str] | None = None
         self.blind: frozenset[str] = frozenset()
+        self.hold: Hold | None = None
         self._finished: State | None = None
 
     def note(self, event: SessionState) -> None:

@@ -1,7 +1,7 @@
 """From events to snapshots: everything is counted once, and folds in any order to the same sums."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from clawtop.fleet.board import Board
@@ -31,6 +31,7 @@ from clawtop.fleet.tally import (
     unlogged_call,
 )
 from clawtop.fleet.usage import usage_of
+from clawtop.model.commands import Hold, Target
 from clawtop.model.events import (
     Aborted,
     Attempt,
@@ -85,6 +86,7 @@ class Fleet:
         self._now = 0
         self._first = 0
         self._folds = 0
+        self._held: frozenset[Target] = frozenset()
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Call: self._call,
             Increase: self._increase,
@@ -105,6 +107,17 @@ class Fleet:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def lay(self, holds: Mapping[Target, Hold]) -> None:
+        """Take over the holds that stand, beside the agents' own states; one on an agent not seen yet waits for it."""
+        for target in self._held | holds.keys():
+            agent = self._store.known(target.host, target.agent)
+            hold = holds.get(target)
+            if agent is not None and agent.hold != hold:
+                agent.hold = hold
+                if self._board is not None:
+                    self._board.changed(agent)
+        self._held = frozenset(holds)
 
     def snapshot(self, view: View, now: int, seq: int = 0, sources: tuple[SourceStatus, ...] = ()) -> Snapshot:
         """The fleet at `now` (Unix ms), for one view. Raises UsageError where the view's sort is no column."""

@@ -27,8 +27,9 @@ from clawtop.fleet.tally import (
     latencies,
     unpacked,
 )
+from clawtop.model.commands import Hold
 from clawtop.model.events import State, Tokens
-from clawtop.model.snapshot import Basis, Counters, Grouping, Row
+from clawtop.model.snapshot import OF_ONE_AGENT, Basis, Counters, Grouping, Row
 
 RATE_MINUTES = 5
 
@@ -179,6 +180,7 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
     spend = sums.spend
     counters, rates = unpacked(spend.tally), unpacked(sums.rate.tally)
     p50, p95 = latencies(spend.latencies)
+    hold = _hold(slot) if grouping in OF_ONE_AGENT else None
     project = sums.projects.largest or slot.usual("project")
     return Row(
         group=slot.group,
@@ -206,6 +208,8 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
         spark=slot.spark(newest),
         agents=len(who.agents),
         agents_running=len(who.running),
+        hold=None if hold is None else hold.state.value,
+        hold_detail=None if hold is None else _told(hold),
         detail=_detail(slot, grouping, who.agents),
         blind=frozenset[str]().union(*{agent.blind for agent in who.agents}),
         kinds_per_min=per_minute(rates),
@@ -214,6 +218,15 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
 
 _WHOLE = (Grouping.AGENT, Grouping.HOST)
 """Groupings whose rows hold agents as a whole, whatever session does what."""
+
+
+def _hold(slot: Slot) -> Hold | None:
+    return next((agent.hold for agent in slot.agents), None)
+
+
+def _told(hold: Hold) -> str | None:
+    took = "" if hold.milliseconds is None else f"{hold.milliseconds} ms"
+    return "; ".join(filter(None, (took, hold.detail, hold.reason))) or None
 
 
 def _running(slot: Slot, grouping: Grouping, active: set[Agent]) -> frozenset[Agent]:

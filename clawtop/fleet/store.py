@@ -37,6 +37,10 @@ class Store:
     def __iter__(self) -> Iterator[Strand]:
         return iter(self._strands.values())
 
+    def known(self, host: str, name: str) -> Agent | None:
+        """An agent, if it was ever seen."""
+        return self._agents.get((host, name))
+
     def agent(self, key: Key) -> Agent:
         """The agent of a key."""
         name = (key.host, key.agent)

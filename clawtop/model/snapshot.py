@@ -54,6 +54,10 @@ class Grouping(StrEnum):
     ENVIRONMENT = "environment"
 
 
+OF_ONE_AGENT = (Grouping.AGENT, Grouping.SESSION, Grouping.RUN)
+"""Groupings whose rows are each of one agent: only these show its hold."""
+
+
 class Basis(StrEnum):
     """Where a row's money comes from. `unknown`: no call of it has a price."""
 

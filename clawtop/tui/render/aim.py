@@ -5,10 +5,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clawtop.model.commands import Target
-from clawtop.model.snapshot import Grouping, Row, Snapshot, View
+from clawtop.model.snapshot import OF_ONE_AGENT, Grouping, Row, Snapshot, View
 from clawtop.tui.render.detail import exactly
 
-_OF_ONE_AGENT = {Grouping.AGENT, Grouping.SESSION, Grouping.RUN}
 _OF_MANY = {Grouping.PROJECT: "projects", Grouping.USER: "users", Grouping.HOST: None}
 
 
@@ -25,7 +24,7 @@ def aim(rows: Sequence[Row], view: View) -> Aim:
     grouping = view.group_by
     if not rows:
         return Aim(refusal="no row is selected")
-    if grouping in _OF_ONE_AGENT:
+    if grouping in OF_ONE_AGENT:
         return Aim(_targets(rows))
     if grouping not in _OF_MANY:
         return Aim(refusal=f"a {grouping.value} row is no agent: group by agent (g), then choose whom to stop")

@@ -2,11 +2,12 @@
 
 import pytest
 
+from clawtop.model.commands import Hold, HoldState, Target
 from clawtop.model.errors import UsageError
 from clawtop.model.events import Blind, Call, SessionState, State, Tokens, ToolError
 from clawtop.model.keys import Key
 from clawtop.model.selection import Scope, parse_filter
-from clawtop.model.snapshot import Grouping, Row, Snapshot, SourceStatus, View, Window
+from clawtop.model.snapshot import OF_ONE_AGENT, Grouping, Row, Snapshot, SourceStatus, View, Window
 
 from .made import CODER, DAY, HOUR, MINUTE, NOW, SECOND, call, failed, fleet, only, shot
 
@@ -321,3 +322,30 @@ def test_a_clock_that_goes_back_shows_what_was_there_then() -> None:
     assert only(made, Window.M15).counters.calls == 1
     assert made.snapshot(View(Window.M5), NOW).rows[0].counters.calls == 0
     assert made.snapshot(View(Window.M5), NOW - 8 * MINUTE).rows[0].counters.calls == 1
+
+
+HELD = Hold(Target("local", "coder"), HoldState.PAUSED, NOW, "me@here", "too dear", milliseconds=250)
+
+
+def test_a_hold_stands_in_the_rows_of_its_agent_until_it_is_lifted() -> None:
+    made = fleet(call("a", key=MAIN))
+    made.lay({HELD.target: HELD})
+    assert only(made).hold is None
+    made.fold(call("b"))
+    for grouping in Grouping:
+        made.lay({HELD.target: HELD})
+        held = {row.hold for row in made.snapshot(View(group_by=grouping), NOW).rows if row.hold}
+        assert held == ({"paused"} if grouping in OF_ONE_AGENT else set())
+    made.lay({})
+    assert {row.hold for row in made.snapshot(View(), NOW).rows} == {None}
+
+
+def test_a_filter_finds_the_agents_that_are_held() -> None:
+    made = fleet(call("a", key=MAIN), call("b"), call("c"))
+    paused, free = (View(filter=parse_filter(each)) for each in ("hold:paused", "!hold:paused"))
+    assert labels(made.snapshot(paused, NOW)) == []
+    made.lay({HELD.target: HELD})
+    found = made.snapshot(paused, NOW)
+    assert [(row.label, row.hold_detail) for row in found.rows] == [("coder", "250 ms; too dear")]
+    assert (found.total.counters.calls, found.hidden) == (2, 1)
+    assert labels(made.snapshot(free, NOW)) == ["main"]
