@@ -62,9 +62,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _act(verb: str, options: argparse.Namespace) -> int:
     from clawtop import config, control_cli, export  # noqa: PLC0415
-    from clawtop.control.hook import About  # noqa: PLC0415
     from clawtop.control.switch import Switch  # noqa: PLC0415
-    from clawtop.model.commands import Target  # noqa: PLC0415
+    from clawtop.model.commands import About, Target  # noqa: PLC0415
     from clawtop.model.local import LocalWork  # noqa: PLC0415
     from clawtop.reach import Reach  # noqa: PLC0415
 
@@ -79,12 +78,11 @@ def _act(verb: str, options: argparse.Namespace) -> int:
     def known() -> list[control_cli.Known]:
         return _known(sources, options)
 
-    by_project = settings.hooks or any(rule.project != "*" for rule in settings.processes)
-    seen = {agent.target: agent for agent in known()} if by_project and verb != "holds" else {}
+    asks_more = settings.hooks or any(rule.project != "*" for rule in settings.processes)
+    seen = {agent.target: agent.about for agent in known()} if asks_more and verb != "holds" else {}
 
     def about(target: Target) -> About:
-        agent = seen.get(target)
-        return About(project=min(agent.projects, default=None)) if agent else About()
+        return seen.get(target, About())
 
     def works_of(target: Target) -> Sequence[LocalWork]:
         if reach.is_local(target):
@@ -119,7 +117,7 @@ def _known(sources: Sequence["Source"], options: argparse.Namespace) -> "list[co
             if row.project and row.counters.calls:
                 spent.add(row.project)
     engine.stop()
-    return [Known(target, frozenset(names)) for target, names in projects.items()]
+    return [Known(target, frozenset(names), engine.about(target)) for target, names in projects.items()]
 
 
 def _token_file(options: argparse.Namespace) -> Path | None:
@@ -243,9 +241,11 @@ def _tell(problems: Sequence[str]) -> None:
 
 
 def _engine(asked: _Asked, *, follow: bool) -> "Engine":
+    from clawtop.control.holds import HoldStore, standing  # noqa: PLC0415
     from clawtop.engine import Engine  # noqa: PLC0415
 
-    return Engine(asked.sources, asked.view, delay=asked.settings.delay, follow=follow)
+    written = HoldStore(state_folder() / "holds")
+    return Engine(asked.sources, asked.view, delay=asked.settings.delay, follow=follow, holds=lambda: standing(written))
 
 
 def _once(asked: _Asked) -> int:
@@ -348,18 +348,16 @@ def _screen(asked: _Asked) -> int:
 
 def _live_engine(asked: _Asked) -> "Engine":
     """An engine that can also stop agents, and that reads beside each home what its gateway says live."""
-    from clawtop.control.hook import About  # noqa: PLC0415
     from clawtop.control.switch import Switch  # noqa: PLC0415
     from clawtop.engine import Engine  # noqa: PLC0415
-    from clawtop.model.commands import Target  # noqa: PLC0415
+    from clawtop.model.commands import About, Target  # noqa: PLC0415
     from clawtop.reach import Reach  # noqa: PLC0415
 
     settings = asked.settings
     reach = Reach(asked.sources, os.environ, _token_file(asked.options))
 
     def about(target: Target) -> About:
-        row = next((row for row in engine.snapshot.rows if row.group == tuple(target)), None)
-        return About() if row is None else About(project=row.project, user=row.user)
+        return engine.about(target)
 
     def switch(on_change: Callable[[], None]) -> Switch:
         ways = reach.ways(about, settings.hooks, settings.processes, config_hold=settings.config_hold)

@@ -13,6 +13,7 @@ from typing import Any
 from clawtop.control.switch import Switch
 from clawtop.model.commands import (
     Abort,
+    About,
     Command,
     Conflict,
     Hold,
@@ -48,10 +49,11 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An agent that was seen, and the projects it worked for."""
+    """An agent that was seen, the projects it worked for, and what a rule of the config may ask of it."""
 
     target: Target
     projects: frozenset[str] = frozenset()
+    about: About = About()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from clawtop.fleet.fleet import Fleet
-from clawtop.model.commands import Command, Hold, Means, Outcome, Plan, Result, Target
+from clawtop.model.commands import About, Command, Hold, Means, Outcome, Plan, Result, Target
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Blind, Call, Event, PriceList
 from clawtop.model.selection import Scope
@@ -33,6 +33,7 @@ _PRUNE_SECONDS = 60.0
 _IDLE_SECONDS = 1.0
 _LISTENER_SECONDS = 2.0
 _MOST_TOLD = 200_000
+_KNOWN_SECONDS = 2.0
 
 
 class Switch(Protocol):
@@ -56,12 +57,13 @@ class Switch(Protocol):
 
 @dataclass(slots=True)
 class _Slot:
-    """One source, how it does, and whether it has read what was there at the start."""
+    """One source, how it does, whether it has read what was there at the start, and the agents it told of."""
 
     source: Source
     status: SourceStatus
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     early: int = 0
+    agents: set[tuple[str, str]] = field(default_factory=set)
 
 
 class _Outlet:
@@ -104,20 +106,24 @@ class Engine:
         delay: float = 1.0,
         follow: bool = True,
         switch: Callable[[Callable[[], None]], Switch] | None = None,
+        holds: Callable[[], Mapping[Target, Hold]] = dict,
         for_screen: bool = False,
     ) -> None:
-        """`switch` makes the engine's switch; it is given what to call when a hold changes.
+        """`switch` makes the engine's switch; it is given what to call when a hold changes. Without one, `holds` tells.
 
         With `for_screen` reading begins once somebody listens: it would make the first picture late.
         """
         self._fleet = Fleet()
         self._switch = switch(self._holds_changed) if switch is not None else None
+        self._standing = holds
         self._view = view
         self._delay = delay
         self._follow = follow
         self._slots = [_slot(source) for source in sources]
         self._echoes = [source for source in sources if isinstance(source, Echo)]
         self._told: set[tuple[str, str, str]] = set()
+        self._known: Mapping[Target, About] = {}
+        self._known_at: float | None = None
         self._seq = 0
         self._snapshot = self._make(view)
         self._listener: Callable[[], None] | None = None
@@ -193,9 +199,17 @@ class Engine:
         """Carry a command out; it goes on when nobody waits for it."""
         return self._act(self._carry_out(command))
 
+    def about(self, target: Target) -> About:
+        """What is known of an agent, some seconds old at most. In the engine's own thread, or once it has stopped."""
+        now = time.monotonic()
+        if self._known_at is None or now - self._known_at > _KNOWN_SECONDS:
+            self._known, self._known_at = self._fleet.abouts(), now
+        told = tuple(slot.status.uri for slot in self._slots if tuple(target) in slot.agents)
+        return replace(self._known.get(target, About()), sources=told)
+
     def holds(self) -> Mapping[Target, Hold]:
         """The holds that stand."""
-        return self._switch.holds() if self._switch is not None else {}
+        return self._switch.holds() if self._switch is not None else self._standing()
 
     def add(self, source: Source) -> None:
         """Read this source, too."""
@@ -211,6 +225,7 @@ class Engine:
 
     def fold(self, events: Sequence[Event], slot: _Slot) -> None:
         """Count these events. A clock that runs ahead is set to now, and the source says so."""
+        slot.agents.update({event.key[:2] for event in events if not isinstance(event, PriceList)})
         latest = now_ms() + _SOON_MS
         for event in events:
             if not isinstance(event, PriceList | Blind) and event.at > latest:

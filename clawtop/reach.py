@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from clawtop.control.hook import About, HookRule
+from clawtop.control.hook import HookRule
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.switch import Ways
 from clawtop.gateway.addresses import find_address
 from clawtop.gateway.connection import GatewayAddress
-from clawtop.model.commands import Target
+from clawtop.model.commands import About, Target
 from clawtop.model.local import LocalWork
 from clawtop.sources import Source
 from clawtop.sources.gateway import GatewaySource

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clawtop import units
+from clawtop.model.commands import HoldState
 from clawtop.model.snapshot import Basis, Grouping, Health, Row, Snapshot, SourceStatus
 from clawtop.plain import printable
 
@@ -164,8 +165,13 @@ def _count(name: str) -> Callable[[Row], str]:
     return lambda row: "–" if name in row.blind else units.si(getattr(row.counters, name))
 
 
+def _state(row: Row) -> str:
+    """The agent's state; where we hold it that of the hold, which a report reads and does not verify."""
+    return "held?" if row.hold == HoldState.REQUESTED else row.hold or row.state.value
+
+
 _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("STATE", lambda row: row.state.value),
+    ("STATE", _state),
     ("$/H", lambda row: units.dollars(row.usd_per_hour)),
     ("COST", _cost),
     ("TOK/MIN", lambda row: units.si(row.tokens_per_min)),

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 import orjson
 
 from clawtop.control.record import DamagedHold, HoldRecord, from_json, to_json
-from clawtop.model.commands import Target
+from clawtop.model.commands import Hold, HoldState, Target
 from clawtop.model.errors import ClawtopError
 
 _LONGEST_NAME = 180
@@ -106,6 +106,18 @@ class HoldStore:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def standing(store: HoldStore) -> dict[Target, Hold]:
+    """The holds on disk as they are known without asking anybody: `requested`, or `failed` where one is damaged."""
+    found: dict[Target, Hold] = {}
+    for target, record in store.all():
+        if isinstance(record, DamagedHold):
+            found[target] = Hold(target, HoldState.FAILED, 0, "?", detail=str(record))
+        else:
+            detail = f"found, held since then by {record.by}; not verified yet"
+            found[target] = Hold(target, HoldState.REQUESTED, record.since, record.by, record.reason, detail)
+    return found
 
 
 class OpenHolds:

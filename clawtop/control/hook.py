@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from clawtop.model.commands import Target
+from clawtop.model.commands import About, Target
 from clawtop.model.errors import ClawtopError
 from clawtop.plain import printable
 
@@ -50,28 +50,17 @@ class HookRule:
     resume: HookCall | None = None
     abort: HookCall | None = None
 
-    def matches(self, target: Target, about: "About") -> bool:
+    def matches(self, target: Target, about: About) -> bool:
         """Whether this rule is for that agent."""
         return (
             fnmatchcase(target.agent, self.agent)
             and fnmatchcase(about.project or "", self.project)
-            and fnmatchcase(about.source or "", self.source)
+            and any(fnmatchcase(source, self.source) for source in about.sources or ("",))
         )
 
     def call(self, verb: str) -> HookCall | None:
         """What it does for pause, resume or abort."""
         return {"pause": self.pause, "resume": self.resume, "abort": self.abort}[verb]
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What is known of an agent beside its name: what a hook rule picks by, and tells its command."""
-
-    project: str | None = None
-    source: str | None = None
-    user: str | None = None
-    session: str | None = None
-    run: str | None = None
 
 
 class HookFailed(ClawtopError):
@@ -98,7 +87,7 @@ def _fields(target: Target, about: About, verb: str, reason: str | None) -> dict
         "AGENT": target.agent,
         "HOST": target.host,
         "PROJECT": about.project,
-        "SOURCE": about.source,
+        "SOURCE": next(iter(about.sources), None),
         "USER": about.user,
         "SESSION": about.session,
         "RUN": about.run,

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 from clawtop.control.holds import Busy, HoldStore
-from clawtop.control.hook import About, HookCall, HookFailed, HookRule, run_hook
+from clawtop.control.hook import HookCall, HookFailed, HookRule, run_hook
 from clawtop.control.outcomes import Asker, failed
 from clawtop.control.record import DamagedHold, HoldRecord
-from clawtop.model.commands import Gap, Hold, HoldState, Means, Plan, Result, Step, Target
+from clawtop.model.commands import About, Gap, Hold, HoldState, Means, Plan, Result, Step, Target
 
 _VERBS = ("pause", "resume", "abort")
 

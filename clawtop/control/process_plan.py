@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clawtop.control.hook import About
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_search import PRODUCTS
 from clawtop.control.process_table import ProcessTable, State, reviver
 from clawtop.control.process_tree import Tree, identity_of, label, tops
 from clawtop.control.record import ProcessBefore, Search
-from clawtop.model.commands import Gap, Hold, Means, Plan, RunningProcess, Target
+from clawtop.model.commands import About, Gap, Hold, Means, Plan, RunningProcess, Target
 from clawtop.model.local import LocalWork
 
 HINT = "a [[control.process]] or [[control.hook]] of the config can say how it is stopped"

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from clawtop.control.hook import About
 from clawtop.control.record import Search
-from clawtop.model.commands import Target
+from clawtop.model.commands import About, Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from clawtop.control.holds import Busy, HoldStore
-from clawtop.control.hook import About
 from clawtop.control.outcomes import Asker, failed
 from clawtop.control.process_outcomes import aborted, asked, paused, resumed, unsupported
 from clawtop.control.process_plan import HINT, LocalAgent, plan_of, revived, unknown
@@ -20,7 +19,7 @@ from clawtop.control.process_search import Found, find, find_again, logs_now, lo
 from clawtop.control.process_table import Identity, ProcessTable, State
 from clawtop.control.process_tree import Going, Halt, Tree, WithClawtop, end, grown, identity_of, label
 from clawtop.control.record import DamagedHold, HoldRecord, ProcessBefore, Search, TreeBefore
-from clawtop.model.commands import Hold, HoldState, Plan, Result, Target
+from clawtop.model.commands import About, Hold, HoldState, Plan, Result, Target
 
 _STOP_SECONDS = 5.0
 _GRACE_SECONDS = 5.0

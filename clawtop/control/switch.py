@@ -13,18 +13,17 @@ from types import MappingProxyType
 
 from clawtop.control.audit import Audit, this_person
 from clawtop.control.gateway import GatewayControl
-from clawtop.control.holds import HoldStore
-from clawtop.control.hook import About, HookRule
+from clawtop.control.holds import HoldStore, standing
+from clawtop.control.hook import HookRule
 from clawtop.control.hooked import HookControl
 from clawtop.control.outcomes import Asker, failed
 from clawtop.control.process_plan import LocalAgent
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_watch import ProcessWatch
 from clawtop.control.processes import Kept, ProcessControl
-from clawtop.control.record import DamagedHold
 from clawtop.control.watch import Watch
 from clawtop.gateway.connection import GatewayAddress
-from clawtop.model.commands import Abort, Command, Hold, HoldState, Outcome, Pause, Plan, Result, Resume, Target
+from clawtop.model.commands import Abort, About, Command, Hold, HoldState, Outcome, Pause, Plan, Result, Resume, Target
 from clawtop.model.errors import ClawtopError
 from clawtop.model.local import LocalWork
 
@@ -92,12 +91,7 @@ class Switch:
 
     async def start(self, *, keep: bool = True) -> None:
         """Take over the holds on disk: they are `requested` until they are verified. With `keep` they are kept, too."""
-        for target, record in self._store.all():
-            if isinstance(record, DamagedHold):
-                self._holds[target] = Hold(target, HoldState.FAILED, 0, "?", detail=str(record))
-                continue
-            detail = f"found, held since then by {record.by}; not verified yet"
-            self._holds[target] = Hold(target, HoldState.REQUESTED, record.since, record.by, record.reason, detail)
+        self._holds.update(standing(self._store))
         self._on_change()
         if not keep:
             await self.verify(patience=_ENDING_SECONDS)

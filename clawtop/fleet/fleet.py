@@ -30,8 +30,8 @@ from clawtop.fleet.tally import (
     one,
     unlogged_call,
 )
-from clawtop.fleet.usage import usage_of
-from clawtop.model.commands import Hold, Target
+from clawtop.fleet.usage import abouts_of, usage_of
+from clawtop.model.commands import About, Hold, Target
 from clawtop.model.events import (
     Aborted,
     Attempt,
@@ -148,6 +148,10 @@ class Fleet:
         """What was counted since history begins, at `now` (Unix ms)."""
         cells, agents = usage_of(self._store, scope)
         return Usage(now, cells, agents, sources, self._folds)
+
+    def abouts(self) -> Mapping[Target, About]:
+        """What is known of each agent since history begins."""
+        return abouts_of(self._store)
 
     def prune(self, now: int) -> None:
         """Make old buckets coarser, and fold what is idle longest once limits are passed. Some times a minute."""

@@ -18,6 +18,21 @@ class Target(NamedTuple):
     agent: str
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of an agent beside its name.
+
+    `project` and `user` are those with most spend, `session` and `run` its latest, `sources` the URIs of those that
+    told of it.
+    """
+
+    project: str | None = None
+    user: str | None = None
+    session: str | None = None
+    run: str | None = None
+    sources: tuple[str, ...] = ()
+
+
 class HoldState(StrEnum):
     """What is known of a hold.
 

@@ -206,3 +206,53 @@ def test_nothing_is_held_at_first(home: str, capsys: pytest.CaptureFixture[str])
 def test_doctor_says_what_is_stopped_by_its_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "-s", f"claude:{tmp_path}"]) == 0
     assert "; Claude Code and Codex by stopping their processes" in capsys.readouterr().out
+
+
+BOT = {"agent_id": "bot", "project_id": "api", "user_id": "ann", "session_id": "s1", "run_id": "r1", "model": "m"}
+HOOK = """
+[[control.hook]]
+agent = "bot"
+project = "api"
+source = "events:*"
+pause = {command}
+"""
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> str:
+    """An events file with one agent that worked most for project api, as a source URI."""
+    events = tmp_path / "events.jsonl"
+    other = {"agent_id": "bot", "project_id": "aaa", "user_id": "bob", "model": "m", "usage": {"prompt_tokens": 1}}
+    main_work = {**BOT, "usage": {"prompt_tokens": 500}, "timestamp": "2026-11-22T12:00:00Z"}
+    events.write_text("".join(json.dumps(each) + "\n" for each in (other, main_work)))
+    return f"events:{events}"
+
+
+def test_a_hook_is_chosen_by_source_and_project_and_told_of_the_agent(
+    bot: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = tmp_path / "said"
+    names = ("AGENT", "PROJECT", "USER", "SESSION", "RUN", "SOURCE")
+    script = f"printf '%s ' {' '.join(f'$CLAWTOP_{name}' for name in names)} > {said}"
+    config = tmp_path / "config.toml"
+    config.write_text(HOOK.format(command=json.dumps(["sh", "-c", script])))
+    assert main(["pause", "bot", "--yes", "-s", bot, "--config", str(config)]) == 0, capsys.readouterr()
+    assert said.read_text().split() == ["bot", "api", "ann", "s1", "r1", bot]
+    config.write_text(HOOK.format(command='["true"]').replace("events:*", "claude:*"))
+    assert main(["pause", "bot", "--yes", "-s", bot, "--config", str(config)]) == 1
+
+
+def test_a_report_tells_of_holds_as_they_were_written_down(
+    bot: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(HOOK.format(command='["true"]'))
+    assert main(["pause", "bot", "--yes", "--reason", "dear", "-s", bot, "--config", str(config)]) == 0
+    capsys.readouterr()
+    assert main(["--once", "--json", "-w", "all", "-s", bot]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["hold"] == "requested"
+    assert "not verified" in row["hold_detail"]
+    assert row["hold_detail"].endswith("dear")
+    assert main(["--once", "-w", "all", "-s", bot, "-f", "hold:requested"]) == 0
+    assert "held?" in capsys.readouterr().out

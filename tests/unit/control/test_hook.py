@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from clawtop.control.holds import HoldStore
-from clawtop.control.hook import About, HookCommand, HookFailed, HookRequest, HookRule, run_hook
+from clawtop.control.hook import HookCommand, HookFailed, HookRequest, HookRule, run_hook
 from clawtop.control.hooked import HookControl
 from clawtop.control.outcomes import Asker
-from clawtop.model.commands import HoldState, Means, Target
+from clawtop.model.commands import About, HoldState, Means, Target
 
 BOT = Target("ci", "bot-1")
-ABOUT = About(project="api", source="events:/var/log/bot", user="kim")
+ABOUT = About(project="api", sources=("events:/var/log/bot",), user="kim")
 ME = Asker("me@here", "too dear", 5)
 
 

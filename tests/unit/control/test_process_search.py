@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clawtop.control.hook import About
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_search import (
     PRODUCTS,
@@ -22,7 +21,7 @@ from clawtop.control.process_search import (
 )
 from clawtop.control.process_table import ProcessTable
 from clawtop.control.record import Search
-from clawtop.model.commands import Target
+from clawtop.model.commands import About, Target
 from clawtop.model.local import LocalWork
 from tests.process_trees import Family, eventually, one
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from clawtop.control.hook import About, HookCommand, HookRule
+from clawtop.control.hook import HookCommand, HookRule
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_table import ProcessTable, State
 from clawtop.control.switch import ReadOnly, Switch, Ways
 from clawtop.gateway.connection import GatewayAddress
-from clawtop.model.commands import Abort, HoldState, Means, Pause, Resume, Target
+from clawtop.model.commands import Abort, About, HoldState, Means, Pause, Resume, Target
 from clawtop.model.local import LocalWork
 from tests.process_trees import Family, agent, eventually, one
 

@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 
 from clawtop.control.holds import HoldStore
-from clawtop.control.hook import About
 from clawtop.control.outcomes import Asker
 from clawtop.control.process_plan import LocalAgent
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_table import Identity, NotAllowed, ProcessTable
 from clawtop.control.processes import Kept, ProcessControl
 from clawtop.control.record import HoldRecord, ProcessBefore, TreeBefore
-from clawtop.model.commands import HoldState, Means, Result, Target
+from clawtop.model.commands import About, HoldState, Means, Result, Target
 from clawtop.model.local import LocalWork
 from tests.process_trees import Family, agent, eventually, one
 

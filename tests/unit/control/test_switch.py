@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from clawtop.control.hook import About, HookCommand, HookRule
+from clawtop.control.hook import HookCommand, HookRule
 from clawtop.control.switch import ReadOnly, Switch, Ways
 from clawtop.control.watch import begun
 from clawtop.gateway.protocol import GatewayEvent
-from clawtop.model.commands import Abort, Hold, HoldState, Means, Pause, Resume, Target
+from clawtop.model.commands import Abort, About, Hold, HoldState, Means, Pause, Resume, Target
 from tests.fake_gateway import Params
 from tests.unit.control.pretend import Pretend
 from tests.unit.control.stage import CODER, MAIN, pause, resume, switch_to
@@ -280,7 +280,7 @@ async def test_agents_of_gateways_and_of_hooks_are_stopped_by_one_command(tmp_pa
     hook = HookRule("ci", agent="bot", pause=HookCommand((sys.executable, "-c", "pass")))
     async with pretend.gateway() as gateway:
         ways = Ways(
-            lambda target: gateway.address if target.host == "local" else None, lambda _: About(source="x"), [hook]
+            lambda target: gateway.address if target.host == "local" else None, lambda _: About(sources=("x",)), [hook]
         )
         switch = Switch(tmp_path, ways)
         stray = Target("ci", "stray")
