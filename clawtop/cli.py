@@ -1,6 +1,7 @@
 """The command line. Imports the screen only when it shows one."""
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -8,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clawtop import arguments
-from clawtop.model.errors import ClawtopError, UsageError
+from clawtop.model.errors import FINE, TROUBLE, USAGE, ClawtopError, UsageError
+from clawtop.paths import expanded, state_folder
 
 if TYPE_CHECKING:
     from clawtop import control_cli
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from clawtop.sources import Source
     from clawtop.tui.options import ScreenOptions
 
-FINE, TROUBLE, USAGE = 0, 1, 2
 _SETTINGS = ("window", "group_by", "sort", "delay", "filter", "ascii", "mouse", "readonly")
 
 
@@ -40,6 +41,7 @@ class _Asked:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run clawtop; returns its exit code: 0 fine, 1 a source is down or something went wrong, 2 usage."""
+    _write_any_name(sys.stdout)
     given = list(sys.argv[1:] if words is None else words)
     verb = given[0] if given and given[0] in arguments.VERBS else None
     options = arguments.of_verb(verb).parse_args(given[1:]) if verb else arguments.of_clawtop().parse_args(given)
@@ -60,6 +62,12 @@ def main(words: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
 
 
+def _write_any_name(stream: object) -> None:
+    """A name that the locale has no letters for is printed as `?`, and ends nothing."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
+
+
 def _act(verb: str, options: argparse.Namespace) -> int:
     from clawtop import config, control_cli, export  # noqa: PLC0415
     from clawtop.control.switch import Switch  # noqa: PLC0415
@@ -68,8 +76,8 @@ def _act(verb: str, options: argparse.Namespace) -> int:
     from clawtop.reach import Reach  # noqa: PLC0415
 
     settings = config.load(os.environ, {}, named=options.config)
-    _tell(settings.problems)
-    sources, _ = _sources(options, settings)
+    sources, _, problems = _sources(options, settings)
+    _tell((*settings.problems, *problems))
     if verb == "export":
         return export.run(options, sources)
     reach = Reach(sources, os.environ, _token_file(options))
@@ -93,7 +101,7 @@ def _act(verb: str, options: argparse.Namespace) -> int:
         ways = reach.ways(
             about, settings.hooks, settings.processes, config_hold=settings.config_hold, works_of=works_of
         )
-        return Switch(state_folder(), ways, readonly=settings.readonly)
+        return Switch(state_folder(os.environ), ways, readonly=settings.readonly)
 
     return control_cli.run(verb, options, control_cli.Scene(switch, reach.hosts, known))
 
@@ -121,31 +129,41 @@ def _known(sources: Sequence["Source"], options: argparse.Namespace) -> "list[co
 
 
 def _token_file(options: argparse.Namespace) -> Path | None:
-    return Path(options.token_file).expanduser() if options.token_file else None
+    return expanded(options.token_file) if options.token_file else None
 
 
-def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequence["Source"], bool]:
-    """(what to read, whether it was named) by the command line, else by the config, else by discovery."""
+def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequence["Source"], bool, tuple[str, ...]]:
+    """What to read, whether it was named by the command line or else by the config, and what of that was wrong.
+
+    Where nothing was named it is what is found. Raises UsageError for a wrong word on the command line.
+    """
     from clawtop.discovery import check_token_file, discover, open_source  # noqa: PLC0415
 
     token = _token_file(options)
     uris = options.source or settings.sources
     check_token_file(uris, os.environ, token)
-    named: Sequence[Source] = [
-        open_source(
-            uri,
-            projects=settings.projects,
-            environment=os.environ,
-            token_file=token,
-            attributes=settings.attributes,
-        )
-        for uri in uris
-    ]
+    open_one = partial(
+        open_source,
+        projects=settings.projects,
+        environment=os.environ,
+        token_file=token,
+        attributes=settings.attributes,
+    )
+    named: Sequence[Source] = []
+    problems: list[str] = []
+    for uri in uris:
+        try:
+            named = [*named, open_one(uri)]
+        except UsageError as error:
+            if options.source:
+                raise
+            problems.append(f"{settings.origins['sources']}: sources: {error}")
     if {"openclaw", "gateway"} <= {uri.partition(":")[0] for uri in uris}:
         from clawtop.reach import paired  # noqa: PLC0415
 
         named = paired(named, os.environ, token)
-    return named or discover(os.environ, Path.home(), projects=settings.projects), bool(named)
+    found = named or discover(os.environ, Path.home(), projects=settings.projects)
+    return found, bool(named), tuple(problems)
 
 
 def _ask(options: argparse.Namespace) -> _Asked:
@@ -153,12 +171,13 @@ def _ask(options: argparse.Namespace) -> _Asked:
     from clawtop.discovery import open_source  # noqa: PLC0415
 
     flags = {name: getattr(options, name) for name in _SETTINGS if hasattr(options, name)}
-    settings = config.load(os.environ, flags, named=options.config)
+    settings = config.load(os.environ, flags, named=options.config, required=not options.write)
     _check(options)
     view = _view(options, settings)
     if options.command == "demo":
         return _Asked([open_source("demo:")], named=True, view=view, settings=settings, options=options)
-    sources, named = _sources(options, settings)
+    sources, named, problems = _sources(options, settings)
+    settings = replace(settings, problems=(*settings.problems, *problems))
     return _Asked(sources, named, view, settings, options)
 
 
@@ -244,7 +263,7 @@ def _engine(asked: _Asked, *, follow: bool) -> "Engine":
     from clawtop.control.holds import HoldStore, standing  # noqa: PLC0415
     from clawtop.engine import Engine  # noqa: PLC0415
 
-    written = HoldStore(state_folder() / "holds")
+    written = HoldStore(state_folder(os.environ) / "holds")
     return Engine(asked.sources, asked.view, delay=asked.settings.delay, follow=follow, holds=lambda: standing(written))
 
 
@@ -268,6 +287,8 @@ def _once(asked: _Asked) -> int:
 def _counters(asked: _Asked, engine: "Engine") -> str:
     from clawtop import exposition  # noqa: PLC0415
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as the format has it, whatever the locale
     return exposition.once(engine.usage(asked.view.scope).result())
 
 
@@ -361,7 +382,7 @@ def _live_engine(asked: _Asked) -> "Engine":
 
     def switch(on_change: Callable[[], None]) -> Switch:
         ways = reach.ways(about, settings.hooks, settings.processes, config_hold=settings.config_hold)
-        return Switch(state_folder(), ways, readonly=settings.readonly, on_change=on_change)
+        return Switch(state_folder(os.environ), ways, readonly=settings.readonly, on_change=on_change)
 
     sources = [*asked.sources, *reach.companions()]
     engine = Engine(sources, asked.view, delay=settings.delay, switch=switch, for_screen=True)
@@ -399,7 +420,7 @@ def _absent(asked: _Asked) -> tuple[str, ...]:
 
 def _log_to_file() -> None:
     """What goes wrong inside is written to a file of the state directory: the terminal belongs to the screen."""
-    folder = state_folder()
+    folder = state_folder(os.environ)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handler: logging.Handler = logging.FileHandler(
@@ -410,13 +431,3 @@ def _log_to_file() -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger("clawtop").addHandler(handler)
     logging.getLogger("clawtop").propagate = False
-
-
-def state_folder() -> Path:
-    """Where clawtop keeps what outlives it: `CLAWTOP_STATE_DIR`, else the system's place for a user's state."""
-    named = os.environ.get("CLAWTOP_STATE_DIR")
-    if named:
-        return Path(named).expanduser()
-    from platformdirs import user_state_path  # noqa: PLC0415
-
-    return user_state_path("clawtop", appauthor=False)

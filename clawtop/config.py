@@ -18,7 +18,9 @@ from clawtop.fleet.order import SORTS
 from clawtop.formats.attribution import ProjectRule
 from clawtop.formats.otlp.senders import AttributeMap
 from clawtop.model.errors import UsageError
+from clawtop.model.selection import parse_filter
 from clawtop.model.snapshot import Grouping, Window
+from clawtop.paths import expanded
 
 _LARGEST = 1024 * 1024
 SHORTEST_DELAY = 0.1
@@ -91,6 +93,11 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise _NotExpectedError
     return value
+
+
+def _filter(value: object) -> str:
+    parse_filter(_text(value))
+    return _text(value)
 
 
 def _delay(value: object) -> float:
@@ -196,7 +203,7 @@ _OPTIONS = (
     _Option("group_by", "group_by", f"one of {', '.join(_GROUPINGS)}", _one_of(*_GROUPINGS), "what a row stands for"),
     _Option("sort", "sort", _SORTS, _column, "the column that sorts; a minus turns it round"),
     _Option("delay", "delay", f"seconds from {SHORTEST_DELAY} to 3600", _delay, "the least time between two pictures"),
-    _Option("filter", "filter", "a filter expression", _text, "only rows that pass, as after /"),
+    _Option("filter", "filter", "a filter expression", _filter, "only rows that pass, as after /"),
     _Option("columns", "columns", "a list of column ids", _words, "the table's columns; empty: by priority and width"),
     _Option("theme", "theme", "auto, 256, 16 or none", _one_of("auto", "256", "16", "none"), "colours of the terminal"),
     _Option("ascii", "ascii", "true or false", _flag, "no character outside ASCII"),
@@ -211,20 +218,22 @@ def config_path(environment: Mapping[str, str], named: str | None = None) -> Pat
     """Where the config file is, or would be: `--config`, else `CLAWTOP_CONFIG`, else the user's config directory."""
     asked = named or environment.get("CLAWTOP_CONFIG")
     if asked:
-        return Path(asked).expanduser()
+        return expanded(asked)
     from platformdirs import user_config_path  # noqa: PLC0415 - not needed where the path is named
 
     return user_config_path("clawtop", appauthor=False) / "config.toml"
 
 
-def load(environment: Mapping[str, str], flags: Mapping[str, object], *, named: str | None = None) -> Settings:
+def load(
+    environment: Mapping[str, str], flags: Mapping[str, object], *, named: str | None = None, required: bool = True
+) -> Settings:
     """The effective settings; `flags` are those that were given on the command line.
 
-    Raises UsageError where a flag is wrong, or a config file that was named cannot be read at all.
+    Raises UsageError where a flag is wrong, or a config file that was named and is `required` cannot be read at all.
     """
     path = config_path(environment, named)
     draft = _Draft()
-    draft.take_table(_parsed(path, required=named is not None, draft=draft), str(path))
+    draft.take_table(_parsed(path, required=required and named is not None, draft=draft), str(path))
     draft.take_environment(environment)
     draft.take_flags(flags)
     return Settings(**draft.values, origins=draft.origins, problems=tuple(draft.problems))
@@ -281,6 +290,8 @@ class _Draft:
             self.origins[option.name] = origin
         except _NotExpectedError:
             self.problems.append(f"{where} is {str(value)[:60]!r}, expected {option.expected}")
+        except UsageError as error:
+            self.problems.append(f"{where}: {error}")
 
     def _take_control(self, value: object, path: str) -> None:
         control = value if isinstance(value, dict) else {}

@@ -29,11 +29,10 @@ from clawtop.model.commands import (
     Work,
     WorkKind,
 )
-from clawtop.model.errors import UsageError
+from clawtop.model.errors import FINE, TROUBLE, UsageError
 from clawtop.plain import printable
 
 VERBS = ("pause", "resume", "abort", "holds")
-FINE, TROUBLE = 0, 1
 _SCHEMA = "clawtop-control/1"
 _DONE = {"pause": "paused", "resume": "resumed", "abort": "aborted"}
 _SIGNALLED = {"pause": "stops", "abort": "ends, and kills after 5 s,"}

@@ -8,6 +8,7 @@ from clawtop.credentials import without_credentials
 from clawtop.formats.attribution import ProjectRule
 from clawtop.formats.otlp.senders import AttributeMap
 from clawtop.model.errors import UsageError
+from clawtop.paths import expanded
 from clawtop.sources import Source
 
 KINDS = (
@@ -95,7 +96,7 @@ def check_token_file(uris: Sequence[str], environment: Mapping[str, str], token_
 def _path(uri: str, rest: str) -> Path:
     if not rest:
         raise UsageError(f"source {uri!r} needs a path after the colon")
-    return Path(rest).expanduser()
+    return expanded(rest)
 
 
 def discover(environment: Mapping[str, str], home: Path, *, projects: Sequence[ProjectRule] = ()) -> Sequence[Source]:

@@ -15,12 +15,12 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clawtop.credentials import read_token
-from clawtop.model.errors import ClawtopError, UsageError
+from clawtop.model.errors import FINE, TROUBLE, ClawtopError, UsageError
 from clawtop.model.selection import Scope
+from clawtop.paths import expanded
 
 if TYPE_CHECKING:
     from clawtop.engine import Engine
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from clawtop.sources import Source
 
 ADDRESS = "127.0.0.1:9464"
-FINE, TROUBLE = 0, 1
 
 _log = logging.getLogger(__name__)
 _MOST_SERIES = 5000
@@ -82,7 +81,7 @@ def run(options: argparse.Namespace, sources: Sequence["Source"]) -> int:
         raise UsageError(f"--max-series {options.max_series} is less than 1")
     token = os.environ.get("CLAWTOP_EXPORT_TOKEN") or None
     if options.export_token_file:
-        token = read_token(Path(options.export_token_file).expanduser())
+        token = read_token(expanded(options.export_token_file))
     with listen(host, port) as door:
         if token is None and not _is_loopback(host):
             _tell(

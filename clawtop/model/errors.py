@@ -5,6 +5,9 @@ ClawtopError
  └── SourceError    a source that cannot be read now; the engine tries it again
 """
 
+FINE, TROUBLE, USAGE = 0, 1, 2
+"""Exit codes."""
+
 
 class ClawtopError(Exception):
     """What clawtop tells its user instead of a traceback."""

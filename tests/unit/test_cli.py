@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,18 @@ from clawtop.cli import main
 from clawtop.sources import Outlet
 from tests import claude_lines, codex_lines
 from tests.openclaw_homes import T0, answer, header, session_file
+
+BOT = {
+    "agent_id": "bot",
+    "project_id": "api",
+    "user_id": "ann",
+    "session_id": "s1",
+    "run_id": "r1",
+    "model": "m",
+    "usage": {"prompt_tokens": 500},
+    "timestamp": "2026-11-22T12:00:00Z",
+}
+"""A usage event."""
 
 
 @pytest.fixture
@@ -137,6 +152,8 @@ def test_where_there_is_nothing_openclaw_is_waited_for(tmp_path: Path, capsys: p
         (["-w", "2h"], "--window 2h is not one of"),
         (["-g", "mood"], "--group-by mood is not one of"),
         (["--config", "/nowhere/x.toml"], "does not exist"),
+        (["--config", "~nobody-is-called-that/x.toml"], "no home directory for ~nobody-is-called-that"),
+        (["--once", "-s", "events:~nobody-is-called-that/x"], "no home directory"),
         (["--json", "--csv"], "one of them"),
         (["--timeout=-1"], "no time"),
         ([], "needs a terminal"),
@@ -208,7 +225,6 @@ def test_doctor_says_what_is_stopped_by_its_processes(tmp_path: Path, capsys: py
     assert "; Claude Code and Codex by stopping their processes" in capsys.readouterr().out
 
 
-BOT = {"agent_id": "bot", "project_id": "api", "user_id": "ann", "session_id": "s1", "run_id": "r1", "model": "m"}
 HOOK = """
 [[control.hook]]
 agent = "bot"
@@ -222,10 +238,23 @@ pause = {command}
 def bot(tmp_path: Path) -> str:
     """An events file with one agent that worked most for project api, as a source URI."""
     events = tmp_path / "events.jsonl"
-    other = {"agent_id": "bot", "project_id": "aaa", "user_id": "bob", "model": "m", "usage": {"prompt_tokens": 1}}
-    main_work = {**BOT, "usage": {"prompt_tokens": 500}, "timestamp": "2026-11-22T12:00:00Z"}
-    events.write_text("".join(json.dumps(each) + "\n" for each in (other, main_work)))
+    before = {**BOT, "project_id": "aaa", "user_id": "bob", "usage": {"prompt_tokens": 1}, "timestamp": 1_700_000_000}
+    events.write_text("".join(json.dumps(each) + "\n" for each in (before, BOT)))
     return f"events:{events}"
+
+
+@pytest.mark.parametrize("arguments", [["--once"], ["doctor"], ["--format", "prometheus"]])
+def test_a_name_that_the_locale_cannot_write_ends_nothing(arguments: list[str], tmp_path: Path) -> None:
+    events = tmp_path / "日本.jsonl"
+    events.write_text(json.dumps({**BOT, "agent_id": "日本 bot"}) + "\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "clawtop", *arguments, "-s", f"events:{events}"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert ("日本 bot".encode() if "prometheus" in arguments else b"??") in done.stdout
 
 
 def test_a_hook_is_chosen_by_source_and_project_and_told_of_the_agent(

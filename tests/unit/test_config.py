@@ -54,6 +54,7 @@ def test_later_layers_win_and_say_where_from(path: Path) -> None:
         ("attributes = 1", "[attributes] is '1', expected lists of attribute names"),
         ('[attributes]\nproject = "tenant"', "[attributes] is"),
         ('[attributes]\ncolour = ["red"]', "[attributes] is"),
+        ('filter = "cost>abc"', "filter: 'cost>abc' needs a number"),
         ("this is not toml", "cannot be read"),
     ],
 )
@@ -123,6 +124,25 @@ def test_a_broken_setting_costs_nobody_the_report(
     out, err = capsys.readouterr()
     assert "main" in out
     assert "windw is no setting" in err
+
+
+def test_a_source_of_the_config_that_cannot_be_understood_costs_nobody_the_others(
+    tmp_path: Path, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session_file(tmp_path / "oc", "main", "s1", [header("s1"), answer("e1", T0)])
+    path.write_text(f'sources = ["nope:/x", "openclaw:{tmp_path / "oc"}"]\n')
+    assert main(["--once", "-w", "all", "--config", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert "main" in out
+    assert f"{path}: sources: source 'nope:/x' is of no known kind" in err
+    assert main(["config", "--config", str(path)]) == 1
+    assert "# problem: " in capsys.readouterr().out
+
+
+def test_a_default_is_written_where_one_is_named(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--write", "--config", str(path)]) == 0
+    assert capsys.readouterr().out == f"wrote {path}\n"
+    assert path.read_text() == config.commented_default()
 
 
 def test_project_rules_come_after_tags_and_before_the_working_directory(
