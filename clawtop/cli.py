@@ -396,7 +396,6 @@ def _screen_options(asked: _Asked, engine: "Engine") -> "ScreenOptions":
     settings = asked.settings
     depths = {"256": Colours.TRUE, "16": Colours.BASIC, "none": Colours.NONE}
     return ScreenOptions(
-        delay=settings.delay,
         view=asked.view,
         ascii=settings.ascii,
         mouse=settings.mouse,

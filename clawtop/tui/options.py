@@ -19,15 +19,14 @@ class Colours(StrEnum):
 class ScreenOptions:
     """How to show the fleet, and what of it first.
 
-    `delay` is the least time between two pictures, in seconds. Without `ascii` and `colours` the environment says
-    what the terminal can show. `keys` maps the id of a key binding to other keys, e.g. {"filter": "slash,f3"}, on
-    top of `preset` ("htop" or "vim"). `columns` are ids of the table's columns in their order; without any they go
-    by priority and width. `notices` are lines that are shown at the start and stay readable on the sources' page.
-    `demo_offer` starts the demo source. `absent` are the sources that were looked for and are not there.
+    Without `ascii` and `colours` the environment says what the terminal can show. `keys` maps the id of a key binding
+    to other keys, e.g. {"filter": "slash,f3"}, on top of `preset` ("htop" or "vim"). `columns` are ids of the table's
+    columns in their order; without any they go by priority and width. `notices` are lines that are shown at the start
+    and stay readable on the sources' page. `demo_offer` starts the demo source. `absent` are the sources that were
+    looked for and are not there.
     """
 
     view: View = View()
-    delay: float = 1.0
     ascii: bool = False
     mouse: bool = False
     readonly: bool = False

@@ -13,7 +13,6 @@ class Glyphs:
     ascii_only: bool
     levels: str
     eighths: str
-    track: str
     running: str
     idle: str
     error: str
@@ -25,10 +24,7 @@ class Glyphs:
     ascending: str
     unseen: str
     ellipsis: str
-    dot: str
-    rule: str
     warning: str
-    enter: str
     moves: str
 
 
@@ -36,7 +32,6 @@ UNICODE = Glyphs(
     ascii_only=False,
     levels="▁▂▃▄▅▆▇█",
     eighths="▏▎▍▌▋▊▉█",
-    track="─",
     running="●",
     idle="○",
     error="✗",
@@ -48,10 +43,7 @@ UNICODE = Glyphs(
     ascending="▲",
     unseen="–",
     ellipsis="…",
-    dot="·",
-    rule="─",
     warning="▲",
-    enter="⏎",
     moves="↑↓",
 )
 
@@ -59,7 +51,6 @@ ASCII = Glyphs(
     ascii_only=True,
     levels="._-~=+*#",
     eighths="------=#",
-    track="-",
     running="*",
     idle="o",
     error="x",
@@ -71,9 +62,6 @@ ASCII = Glyphs(
     ascending="^",
     unseen="-",
     ellipsis="~",
-    dot=".",
-    rule="-",
     warning="!",
-    enter="Enter",
     moves="up/down",
 )

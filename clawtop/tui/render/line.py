@@ -58,11 +58,6 @@ def ends(first: Iterable[Span], last: Iterable[Span], cells: int, ellipsis: str 
     return (*fit(first, room, ellipsis), *known)
 
 
-def text(line: Iterable[Span]) -> str:
-    """What the line says, without its styles."""
-    return "".join(span.text for span in line)
-
-
 def wrap(words: str, cells: int) -> tuple[str, ...]:
     """`words` (printable already) in lines of at most `cells` cells, broken at blanks where it can be."""
     lines: list[str] = []

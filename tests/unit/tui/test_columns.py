@@ -23,8 +23,9 @@ from clawtop.tui.render.columns import (
     unknown,
 )
 from clawtop.tui.render.glyphs import ASCII, UNICODE
-from clawtop.tui.render.line import Line, text, width
+from clawtop.tui.render.line import Line, width
 from tests.tui.fleet_feed import START, row
+from tests.unit.tui.spans import text
 
 ALONE = {"host"}
 """What is hidden as long as all rows come from one host."""

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from clawtop.model.snapshot import Basis, Counters, Health, Snapshot, SourceStatus, View
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.render.header import COMPACT, TALL, header, height, rate, source_spans
-from clawtop.tui.render.line import text, width
+from clawtop.tui.render.line import width
 from clawtop.tui.render.origins import page
 from tests.tui.fleet_feed import GATEWAY, OK_SOURCE, FleetFeed
+from tests.unit.tui.spans import text
 
 SNAPSHOT = FleetFeed(12).snapshot
 READING = SourceStatus("claude:~/.claude", Health.READING, bytes=50_000_000, expected=200_000_000)

@@ -18,8 +18,9 @@ from clawtop.model.snapshot import (
 )
 from clawtop.tui.render import detail, empty, foot, keyboard, lists, order
 from clawtop.tui.render.glyphs import ASCII, UNICODE
-from clawtop.tui.render.line import Line, Span, ends, fit, right, text, width, wrap
+from clawtop.tui.render.line import Line, Span, ends, fit, right, width, wrap
 from tests.tui.fleet_feed import FleetFeed, row
+from tests.unit.tui.spans import text
 
 FLEET = FleetFeed(6)
 SNAPSHOT = FLEET.snapshot

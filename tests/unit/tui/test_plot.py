@@ -5,7 +5,8 @@ import pytest
 
 from clawtop.tui.render import plot
 from clawtop.tui.render.glyphs import ASCII, UNICODE
-from clawtop.tui.render.line import Line, text, width
+from clawtop.tui.render.line import Line, width
+from tests.unit.tui.spans import text
 
 VALUES = tuple((number * number * 7919) % 18_000 for number in range(60))
 
