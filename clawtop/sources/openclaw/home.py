@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -23,7 +24,7 @@ from clawtop.sources.openclaw import state as gateway_state
 from clawtop.sources.openclaw.database import AgentDatabase
 from clawtop.sources.openclaw.files import SessionFiles
 from clawtop.sources.openclaw.progress import Progress
-from clawtop.sources.openclaw.sqlite import Database
+from clawtop.sources.openclaw.sqlite import Connections, Database, UnreadableError
 from clawtop.sources.openclaw.state import StateDatabase
 from clawtop.sources.watch import Watch
 
@@ -88,12 +89,16 @@ class OpenClawSource:
         self._agents: dict[str, _Agent] = {}
         self._config = GatewayConfig()
         self._introduced: set[str] = set()
-        self._state = StateDatabase(
-            Database(self._folder / "state" / "openclaw.sqlite", newest_known=gateway_state.KNOWN_SCHEMA), HOST
-        )
+        self._unread: dict[str, str] = {}
+        self._connections = Connections()
+        self._state = StateDatabase(self._database("state/openclaw.sqlite", gateway_state.KNOWN_SCHEMA), HOST)
+
+    def _database(self, path: str, newest_known: int) -> Database:
+        return Database(self._folder / path, newest_known=newest_known, connections=self._connections)
 
     async def run(self, outlet: Outlet, *, follow: bool) -> None:
         """See Source. A part that cannot be read is named in the status while the rest goes on."""
+        self._connections.close()
         self._begin()
         self._check_folder()
         outlet.report(self._status())
@@ -182,7 +187,7 @@ class OpenClawSource:
         )
         transcripts = AgentTranscripts(who)
         folder = self._folder / "agents" / name
-        database = Database(folder / "agent" / "openclaw-agent.sqlite", newest_known=agent_database.KNOWN_SCHEMA)
+        database = self._database(f"agents/{name}/agent/openclaw-agent.sqlite", agent_database.KNOWN_SCHEMA)
         return _Agent(
             name,
             transcripts,
@@ -214,6 +219,7 @@ class OpenClawSource:
         if agent.database.database.path.exists():
             with self._noting(agent.name):
                 waiting += self._start_database(agent)
+                agent.has_history = True
         with self._noting(f"{agent.name}/sessions"):
             agent.files.look()
             waiting += agent.files.newest_first()
@@ -221,14 +227,21 @@ class OpenClawSource:
 
     def _start_database(self, agent: _Agent) -> list[tuple[int, str]]:
         sessions = agent.database.history()
-        agent.has_history = True
         self._progress.expected += agent.database.database.path.stat().st_size
         self._progress.note(f"{agent.name} ", agent.database.database.newer)
         return sessions
 
     def _read(self, agent: _Agent, item: int | str) -> Iterator[list[Event]]:
-        with self._noting(agent.name if isinstance(item, str) else f"{agent.name}/sessions"):
-            yield from agent.database.read(item) if isinstance(item, str) else agent.files.read(item)
+        if not isinstance(item, str):
+            with self._noting(f"{agent.name}/sessions"):
+                yield from agent.files.read(item)
+            return
+        try:
+            yield from agent.database.read(item)
+        except UnreadableError as error:
+            # that the next session can be read does not make this one known
+            self._lost(f"{agent.name}, history", error)
+            agent.has_history = error.damaged
 
     def _read_fresh(self, changed: set[str], now: int, *, thorough: bool) -> Iterator[list[Event]]:
         self._discover()
@@ -250,6 +263,8 @@ class OpenClawSource:
             if not agent.has_history:
                 for _, session in self._start_database(agent):
                     yield from database.read(session)
+                agent.has_history = True
+                self._found(f"{agent.name}, history")
             elif database.database.changed():
                 database.facts()
                 yield from database.fresh()
@@ -285,9 +300,18 @@ class OpenClawSource:
         try:
             yield
         except (SourceError, OSError) as error:
-            self._progress.note(part, str(error))
+            self._lost(part, error)
         else:
-            self._progress.note(part, None)
+            self._found(part)
+
+    def _lost(self, part: str, error: Exception) -> None:
+        self._progress.note(part, str(error))
+        if isinstance(error, UnreadableError):
+            self._unread[part] = error.why
+
+    def _found(self, part: str) -> None:
+        self._progress.note(part, None)
+        self._unread.pop(part, None)
 
     def _folders(self) -> frozenset[Path]:
         """Folders that change when something happens, as far as they exist."""
@@ -301,7 +325,14 @@ class OpenClawSource:
         if not count:
             return self._progress.status(f"no agents yet in {self._folder}")
         gateway = {True: "gateway running", False: "gateway not running", None: ""}[self._state.alive]
-        return self._progress.status(", ".join(filter(None, (f"{count} agents" if count > 1 else "1 agent", gateway))))
+        agents = f"{count} agents" if count > 1 else "1 agent"
+        status = self._progress.status(", ".join(filter(None, (agents, gateway))))
+        if not self._unread:
+            return status
+        # what a whole database holds is missing from every figure
+        missing = Counter(f"database {why}" for why in self._unread.values())
+        told = f"{len(self._unread)} of the databases of {agents} cannot be read"
+        return replace(status, detail=f"{told}; {status.detail}", skipped={**status.skipped, **missing})
 
 
 def _parse(raw: bytes) -> object:
