@@ -5,11 +5,12 @@ history, so nothing is new that it told before. The first value of a series coun
 time, where its target was not seen before or began anew with it; else it came to be between two looks.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from clawtop.formats.prometheus_answers import Found
 from clawtop.formats.prometheus_names import (
@@ -38,6 +39,8 @@ _STEPS = ((HISTORY_MS, HOUR_MS), (25 * HOUR_MS, 60_000), (65 * 60_000, 15_000))
 _MOST = 10**15
 _MICRO = 10**6
 _MOST_METERS = 100_000
+_MOST_GONE = 200_000
+_MOST_LEFT_OUT = 20_000
 _COUNTERS = frozenset(field.name for field in fields(Counters)) - {"unpriced_calls"}
 _NEVER_TOLD = frozenset({"sessions", "runs", "context_pct"})
 _TOGETHER = {
@@ -50,6 +53,10 @@ _TOGETHER = {
 _COUNTED_AS = {**dict.fromkeys(KINDS, "tokens"), "unpriced_calls": "cost"}
 _OF_OPENCLAW = ("openclaw:", "gateway:", "otlp")
 _OF_MODELS = ("tokens", "calls")
+
+
+_Name = tuple[tuple[str, str], ...]
+_K = TypeVar("_K")
 
 
 class Phase(NamedTuple):
@@ -100,24 +107,35 @@ class _Growth:
 class PrometheusReader:
     """What one Prometheus (`server`, its host and port) tells, from one look to the next.
 
-    `skipped` counts by reason what could not be used. `left_out` are those that tell of the same spend as others:
-    OpenClaw's own counters where a clawtop reads that machine's OpenClaw and tells of the same models, GenAI's beside
-    OpenClaw's.
+    `skipped` counts by reason what could not be used. Of more series than are kept those are forgotten that were
+    longest not seen, and of them only their last values are kept, for when they come back.
     """
 
     def __init__(self, server: str) -> None:
         self.skipped: Counter[str] = Counter()
-        self.left_out: set[tuple[Family, Target]] = set()
+        self._left_out: OrderedDict[tuple[Family, Target], None] = OrderedDict()
         self._server = server
-        self._meters: dict[tuple[tuple[str, str], ...], _Meter | None] = {}
+        self._meters: OrderedDict[_Name, _Meter | None] = OrderedDict()
+        self._gone: OrderedDict[int, int] = OrderedDict()
         self._targets: set[Target] = set()
+        self._of_target: Counter[Target] = Counter()
+        self._of_agent: Counter[tuple[str, str]] = Counter()
         self._bounds: list[float] = []
-        self._priced: set[_Cell] = set()
+        self._priced: Counter[_Cell] = Counter()
         self._paid: dict[tuple[str, str], tuple[int, int]] = {}
         self._told: dict[tuple[str, str], tuple[Family, set[str]]] = {}
         self._blind: set[tuple[str, str]] = set()
         self._states: dict[tuple[str, str], State] = {}
         self._count = 0
+
+    @property
+    def left_out(self) -> AbstractSet[tuple[Family, Target]]:
+        """Those that tell of the same spend as others.
+
+        OpenClaw's own counters where a clawtop reads that machine's OpenClaw and tells of the same models, GenAI's
+        beside OpenClaw's.
+        """
+        return self._left_out.keys()
 
     @property
     def targets(self) -> Mapping[Family, int]:
@@ -135,9 +153,14 @@ class PrometheusReader:
         readers = {each.target for each in meanings if each.counts == (SOURCE,) and each.about.startswith(_OF_OPENCLAW)}
         known = {(each.machine, each.full_model) for each in meanings if each.target in readers}
         spending = [each for each in meanings if each.family is Family.OPENCLAW and set(each.counts) & {*KINDS, COST}]
-        self.left_out |= {each[:2] for each in spending if each.model and (each.machine, each.full_model) in known}
+        twice = {each[:2] for each in spending if each.model and (each.machine, each.full_model) in known}
         gateways = {each.target for each in spending}
-        self.left_out |= {each[:2] for each in meanings if each.family is Family.GENAI and each.target in gateways}
+        twice |= {each[:2] for each in meanings if each.family is Family.GENAI and each.target in gateways}
+        for one in twice:
+            self._left_out[one] = None
+            self._left_out.move_to_end(one)
+        while len(self._left_out) > max(_MOST_LEFT_OUT, len(twice)):
+            self._left_out.popitem(last=False)
 
     def take(self, found: Iterable[Found], *, opening: bool = False) -> list[Event]:
         """What grew since the last look; with `opening` all that is there counts since the beginning."""
@@ -148,7 +171,7 @@ class PrometheusReader:
             meaning = meter.meaning
             if meaning.counts[0] in ASIDE:
                 continue
-            cell = _Cell(meaning.key, meaning.provider, meaning.model)
+            cell = _cell(meaning)
             since = begun.get(meaning.target, ())
             for at, text in points:
                 more, new = self._grown(meter, text)
@@ -158,7 +181,9 @@ class PrometheusReader:
                     if growth is None:
                         growth = grown[cell, when] = _Growth(meaning.family)
                     _add(growth, meaning, more)
-        return [self._increase(cell, when, growth) for (cell, when), growth in grown.items()]
+        events: list[Event] = [self._increase(cell, when, growth) for (cell, when), growth in grown.items()]
+        self._forget()
+        return events
 
     def states(self, found: Iterable[Found], at: int) -> list[Event]:
         """The states of agents that changed, where all that is known now was found; who is gone is unknown."""
@@ -170,7 +195,9 @@ class PrometheusReader:
             if meter is not None and meter.meaning.counts == (STATE,) and meter.meaning.about in _STATES:
                 now[meter.meaning.key[:2]] = State(meter.meaning.about)
         gone = dict.fromkeys(self._states.keys() - now.keys(), State.UNKNOWN)
-        return self._changed({**gone, **now}, at)
+        events = self._changed({**gone, **now}, at)
+        self._forget()
+        return events
 
     def lost(self, at: int) -> list[Event]:
         """Nobody knows any more what agents do."""
@@ -195,21 +222,45 @@ class PrometheusReader:
     def _meter(self, labels: Mapping[str, str]) -> _Meter | None:
         name = tuple(sorted(labels.items()))
         if name in self._meters:
+            self._meters.move_to_end(name)
             return self._meters[name]
-        if len(self._meters) >= _MOST_METERS:
-            self.skipped[f"series beyond the {_MOST_METERS:,} that can be told apart"] += 1
-            return None
         meter = self._meters[name] = self._new(labels)
+        if meter is not None:
+            meter.last = self._gone.pop(hash(name), None)
         return meter
+
+    def _forget(self) -> None:
+        """Make room, after a look: no meter of this one is forgotten before it has its new value."""
+        while len(self._meters) > _MOST_METERS:
+            name, meter = self._meters.popitem(last=False)
+            if meter is None:
+                continue
+            meaning = meter.meaning
+            if meter.last is not None:
+                self._gone[hash(name)] = meter.last
+            if _dropped(self._of_target, meaning.target):
+                self._targets.discard(meaning.target)
+            if COST in meaning.counts:
+                _dropped(self._priced, _cell(meaning))
+            agent = meaning.key[:2]
+            if _dropped(self._of_agent, agent):
+                self._told.pop(agent, None)
+                self._paid.pop(agent, None)
+                self._states.pop(agent, None)
+                self._blind.discard(agent)
+        while len(self._gone) > _MOST_GONE:
+            self._gone.popitem(last=False)
 
     def _new(self, labels: Mapping[str, str]) -> _Meter | None:
         meaning = meaning_of(labels, self._server)
-        if meaning is None or meaning[:2] in self.left_out:
+        if meaning is None or meaning[:2] in self._left_out:
             return None
         if meaning.counts == (LATENCY,) and meaning.bound not in self._bounds:
             self._bounds = sorted({*self._bounds, meaning.bound})
+        self._of_target[meaning.target] += 1
+        self._of_agent[meaning.key[:2]] += 1
         if COST in meaning.counts:
-            self._priced.add(_Cell(meaning.key, meaning.provider, meaning.model))
+            self._priced[_cell(meaning)] += 1
         if meaning.counts[0] not in ASIDE:
             told = self._told.setdefault(meaning.key[:2], (meaning.family, set()))[1]
             told |= {_COUNTED_AS.get(each, each) for each in meaning.counts}
@@ -288,6 +339,19 @@ class PrometheusReader:
 
 
 _STATES = frozenset(state.value for state in State)
+
+
+def _cell(meaning: Meaning) -> _Cell:
+    return _Cell(meaning.key, meaning.provider, meaning.model)
+
+
+def _dropped(counts: Counter[_K], key: _K) -> bool:
+    """Count one less; whether that was the last."""
+    counts[key] -= 1
+    if counts[key] > 0:
+        return False
+    del counts[key]
+    return True
 
 
 def _names(counter: str) -> frozenset[str]:

@@ -338,9 +338,68 @@ def test_nothing_that_is_answered_breaks_the_reader(results: list[Any]) -> None:
         seen([*reader.take(found, opening=opening), *reader.states(found, 5), *reader.blinds(), *reader.lost(9)])
 
 
+# ---- series come and go
+
+
+@pytest.fixture
+def _ten_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than ten series are kept."""
+    monkeypatch.setattr("clawtop.formats.prometheus._MOST_METERS", 10)
+
+
+@pytest.mark.usefixtures("_ten_series")
+def test_new_series_count_however_many_there_were_before() -> None:
+    reader = opened(calls((1, 1)))
+    for number in range(50):
+        events = reader.take([calls((number, 2), instance=f"pod{number}")])
+        assert sum(event.calls for event in increases(events)) == 2
+    assert reader.skipped == {}
+    assert reader.targets[Family.CLAWTOP] == 10
+
+
+@pytest.mark.usefixtures("_ten_series")
+def test_a_look_with_more_series_than_are_kept_counts_them_all() -> None:
+    reader = PrometheusReader("prom:9090")
+    found = [calls((1, 3), user=f"u{number}") for number in range(25)]
+    assert sum(event.calls for event in increases(reader.take(found, opening=True))) == 75
+    found = [calls((2, 4), user=f"u{number}") for number in range(25)]
+    assert sum(event.calls for event in increases(reader.take(found))) == 25
+
+
+@pytest.mark.usefixtures("_ten_series")
+def test_a_series_that_is_seen_is_not_forgotten_and_one_that_comes_back_counts_what_it_grew_by() -> None:
+    reader = opened(calls((1, 100)), calls((1, 100), user="ann"))
+    for number in range(2, 50):
+        reader.take([calls((number, 100)), calls((number, 1), instance=f"pod{number}")])
+    assert told(reader.take([calls((60, 101))])) == [(60, 1)]
+    assert told(reader.take([calls((70, 103), user="ann")])) == [(70, 3)]
+
+
+@pytest.mark.usefixtures("_ten_series")
+def test_what_cannot_be_seen_of_an_agent_is_said_again_after_it_was_forgotten() -> None:
+    reader = opened(calls((1, 100)))
+    assert [event.key.agent for event in reader.blinds()] == ["coder"]
+    reader.take([calls((2, 1), agent=f"a{number}") for number in range(10)])
+    assert len(reader.blinds()) == 10
+    reader.take([calls((3, 101))])
+    assert [event.key.agent for event in reader.blinds()] == ["coder"]
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clawtop.formats.prometheus._MOST_METERS", 10)
+    monkeypatch.setattr("clawtop.formats.prometheus._MOST_GONE", 20)
+    monkeypatch.setattr("clawtop.formats.prometheus._MOST_LEFT_OUT", 10)
     reader = PrometheusReader("prom:9090")
-    events = reader.take([calls((1, 1), user=f"u{number}") for number in range(25)], opening=True)
-    assert len(increases(events)) == 10
-    assert sum(reader.skipped.values()) == 15
+    for number in range(200):
+        found = [
+            calls((number, 1), instance=f"pod{number}", agent=f"a{number}"),
+            series("clawtop_cost_usd_total", (number, 1), **{**CODER, "agent": f"a{number}"}),
+            openclaw((number, 1), instance=f"gw{number}", job=f"j{number}"),
+            series("gen_ai_client_token_usage_sum", (number, 1), instance=f"gw{number}", job=f"j{number}"),
+        ]
+        reader.survey(found)
+        reader.take(found, opening=True)
+        reader.states(found, number)
+        reader.blinds()
+    sizes = {name: len(value) for name, value in vars(reader).items() if hasattr(value, "__len__")}
+    assert max(sizes.values()) <= 20, sizes
