@@ -34,9 +34,8 @@ class Recent:
             values = self._slices[number] = [0, 0]
         values[0] += tally
         if counted(tally, UNLOGGED):
-            counters = unpacked(abs(tally))
-            unlogged = priced(cell, counters) - counters[COST] * MICRO
-            values[1] += unlogged if tally > 0 else -unlogged
+            counters = unpacked(tally)
+            values[1] += priced(cell, counters) - counters[COST] * MICRO
 
     def up_to(self, now: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens and micro-dollars of each slice, oldest first; what lies beyond `now` is in the last."""
@@ -47,8 +46,8 @@ class Recent:
         tokens, costs = [0] * _RECENT_SLICES, [0] * _RECENT_SLICES
         for number, (tally, unlogged) in self._slices.items():
             place = min(number - oldest, _RECENT_SLICES - 1)
-            tokens[place] += counted(tally, TOKENS)
-            costs[place] += counted(tally, COST) * MICRO + unlogged
+            tokens[place] += max(0, counted(tally, TOKENS))
+            costs[place] += max(0, counted(tally, COST) * MICRO + unlogged)
         return tuple(tokens), tuple((cost + MICRO // 2) // MICRO for cost in costs)
 
 

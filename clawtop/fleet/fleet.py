@@ -226,17 +226,22 @@ class Fleet:
         mark = self._new("increase", event.key, event.id)
         if mark is None:
             return
-        strand = self._store.strand(event.key, event.provider, event.model)
         when = (event.at if 0 < event.at <= _LAST_MS else 0, mark)
+        key, provider, model = event.key, event.provider, event.model
+        list_price = None
+        if event.cost is None and self._prices.declared(key.host, key.agent, provider, model) is None:
+            list_price = self._listed(event, when[0])
+        tally = increase(event, list_price)
+        if tally < 0:
+            strand = self._store.standing(key, provider, model, when[0], tally)
+        else:
+            strand = self._store.strand(key, provider, model)
         called = event.calls > 0 or any(event.tokens)
         if called:
             strand.called = max(strand.called, when[0])
         if called or event.errors > 0:
             strand.latest = max(strand.latest, when)
-        list_price = None
-        if event.cost is None and strand.cell.price is None:
-            list_price = self._listed(event, when[0])
-        self._count(strand, event.at, increase(event, list_price), _bins(event.latencies))
+        self._count(strand, event.at, tally, _bins(event.latencies))
 
     def _attempt(self, event: Attempt) -> None:
         strand = self._store.strand(event.key, event.provider, event.model)

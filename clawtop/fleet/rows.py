@@ -24,6 +24,7 @@ from clawtop.fleet.tally import (
     TOOL_ERRORS,
     UNLOGGED,
     UNMETERED,
+    at_least_zero,
     latencies,
     unpacked,
 )
@@ -47,10 +48,11 @@ class Spend:
         self.unpriced = 0
 
     def add(self, cell: Cell, tally: int) -> tuple[int, int]:
-        """Add what a cell counted.
+        """Add what a cell counted; what is below zero, because it took back what lies before it, adds nothing.
 
         Returns what that costs as far as it is known, in millionths of a micro-dollar, and its tokens.
         """
+        tally = at_least_zero(tally)
         self.tally += tally
         counters = unpacked(tally)
         cost = priced(cell, counters)
@@ -139,8 +141,9 @@ class Sums:
         self.spend, self.rate, self.projects, self.users = Spend(), Spend(), Shares(), Shares()
         self.active: set[Agent] = set()
         for unit in slot.units.values():
-            if unit.window:
-                cost, tokens = self.spend.add(unit.cell, unit.window)
+            window = at_least_zero(unit.window)
+            if window:
+                cost, tokens = self.spend.add(unit.cell, window)
                 self.spend.latencies += unit.latencies
                 self.active.add(unit.cell.agent)
                 self.projects.add(unit.cell.key.project, cost, tokens)

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import compress, decompress
 
-from clawtop.fleet.tally import TOKENS, counted, histogram
+from clawtop.fleet.tally import TOKENS, counted, histogram, lacks
 
 RESOLUTIONS = (1, 60, 3600, 86400)
 """Seconds that a bucket covers, finest first."""
@@ -74,13 +74,27 @@ class Series:
             level = 1 if age <= KEPT[1] else 2 if age <= KEPT[2] else 3
             self._put(level, second // RESOLUTIONS[level], tally, bins)
 
+    def has(self, at: int, tally: int) -> bool:
+        """Whether what a tally takes back stands at that moment (Unix ms, 0 for unknown)."""
+        if not at:
+            return not lacks(self.total + tally)
+        return any(not lacks(buckets[index][0] + tally) for buckets, index in self._buckets_of(at // 1000))
+
     def _take_back(self, second: int, tally: int) -> bool:
+        found = list(self._buckets_of(second))
+        if not found:
+            return False
+        buckets, index = next((each for each in found if not lacks(each[0][each[1]][0] + tally)), found[0])
+        before, bins = buckets[index]
+        buckets[index] = before + tally, bins
+        return True
+
+    def _buckets_of(self, second: int) -> Iterator[tuple[dict[int, Bucket], int]]:
+        """The buckets that a second lies in, with its index there, finest first: one, until an older one is rolled."""
         self.open_pages(second, second)
-        for level, resolution in enumerate(RESOLUTIONS):
-            if second // resolution in self.levels[level]:
-                self._put(level, second // resolution, tally, b"")
-                return True
-        return False
+        for buckets, resolution in zip(self.levels, RESOLUTIONS, strict=True):
+            if second // resolution in buckets:
+                yield buckets, second // resolution
 
     def _put(self, level: int, index: int, tally: int, bins: bytes) -> None:
         if level == 1 and index // _MINUTES in self.pages:
@@ -211,7 +225,7 @@ def _page(minutes: list[tuple[int, Bucket]]) -> Page:
         tally += each
         bins.append(its_bins)
         tokens[minute * 60 // PIECE] += counted(each, TOKENS)
-        digits = each.to_bytes((each.bit_length() + 7) // 8, "little")
+        digits = each.to_bytes(each.bit_length() // 8 + 1, "little", signed=True)
         parts += _HEAD.pack(minute, len(digits), len(its_bins)), digits, its_bins
     return Page(tally, b"".join(bins), tuple(tokens), compress(b"".join(parts), 1))
 
@@ -221,5 +235,6 @@ def _minutes(packed: bytes) -> Iterator[tuple[int, Bucket]]:
     while place < len(data):
         minute, size, count = _HEAD.unpack_from(data, place)
         place += _HEAD.size
-        yield minute, (int.from_bytes(data[place : place + size], "little"), data[place + size : place + size + count])
+        digits, bins = data[place : place + size], data[place + size : place + size + count]
+        yield minute, (int.from_bytes(digits, "little", signed=True), bins)
         place += size + count

@@ -145,10 +145,10 @@ class Slot:
         get = self.slices.get
         values = [get(number, 0) for number in range(newest - SLICES + 1, newest + 1)]
         if max(self.slices) > newest:
-            values[-1] += sum(tokens for number, tokens in self.slices.items() if number > newest)
+            values[-1] += sum([tokens for number, tokens in self.slices.items() if number > newest])
         if len(self.slices) > 2 * SLICES:
             self.slices = {number: tokens for number, tokens in self.slices.items() if number > newest - SLICES}
-        return tuple(values)
+        return tuple(values) if min(values) >= 0 else tuple([max(0, value) for value in values])
 
 
 _NOTHING = (0,) * SLICES

@@ -20,6 +20,13 @@ _KEEP_OF_LIMIT = 0.9
 """Folding goes a little below the limit, so that it is seldom needed."""
 
 _Path = tuple[str | None, ...]
+_RUN = (Key._fields.index("run"),)
+_SESSION = (Key._fields.index("session"), *_RUN)
+_ATTRIBUTED = (
+    tuple(map(Key._fields.index, ("task", "cron"))),
+    tuple(map(Key._fields.index, ("project", "user", "owner", "environment", "task", "cron"))),
+)
+"""What cells are told apart by that is folded first, and last."""
 
 
 class Store:
@@ -58,6 +65,18 @@ class Store:
         if key.session_key is not None and strand.session is not None and strand.session.name != key.session_key:
             strand.session.call_it(key.session_key)
         return strand
+
+    def standing(self, key: Key, provider: str, model: str, at: int, tally: int) -> Strand:
+        """The strand in which that stands which a tally takes back, though what was there may have been folded.
+
+        Where it stands nowhere, the strand of the key.
+        """
+        for without in ((), _RUN, _SESSION):
+            for attributed in ((), *_ATTRIBUTED):
+                strand = self._strands.get(_coarser((*key[:10], provider, model), (*without, *attributed)))
+                if strand is not None and strand.series.has(at, tally):
+                    return strand
+        return self.strand(key, provider, model)
 
     def _new(self, key: Key, provider: str, model: str) -> Strand:
         cell = self._cell(
@@ -109,16 +128,16 @@ class Store:
         """Add what is idle longest to what it is part of where there is too much; False where there is not."""
         folded = False
         if self._runs > self._limits.runs:
-            folded = self._fold(self._idle_runs(), lambda path: (*path[:3], None, *path[4:]))
+            folded = self._fold(self._idle_runs(), _RUN)
             self._runs = sum(strand.run is not None for strand in self)
         if len(self._sessions) > self._limits.sessions:
             idle = self._idle_sessions()
-            folded = self._fold(idle, lambda path: (*path[:2], None, None, *path[4:])) or folded
+            folded = self._fold(idle, _SESSION) or folded
             kept = {strand.session for strand in self}
             self._sessions = {name: session for name, session in self._sessions.items() if session in kept}
             for agent in self._agents.values():
                 agent.forget_states(self._limits.sessions // max(1, len(self._agents)) + 1)
-        for attributed in (slice(8, 10), slice(4, 10)):  # task and cron, then all but agent, provider and model
+        for attributed in _ATTRIBUTED:
             while len(self._cells) > self._limits.cells and self._fold_cells(attributed):
                 folded = True
         return folded
@@ -132,28 +151,26 @@ class Store:
         idle = _idlest(within, lambda strand: strand.session, self._limits.sessions)
         return {each for each in idle if each.session is None or each.session.key not in each.cell.agent.running}
 
-    def _fold_cells(self, attributed: slice) -> bool:
+    def _fold_cells(self, attributed: tuple[int, ...]) -> bool:
         """Add the cells that are idle longest to those without these attributions; False where all have none."""
-
-        def coarser(path: _Path) -> _Path:
-            values = list(path)
-            values[attributed] = [None] * len(values[attributed])
-            return tuple(values)
-
-        able = [strand for path, strand in self._strands.items() if coarser(path) != path]
+        able = [strand for path, strand in self._strands.items() if _coarser(path, attributed) != path]
         spare = self._limits.cells - (len(self._cells) - len({strand.cell for strand in able}))
-        folded = self._fold(_idlest(able, lambda strand: strand.cell, max(0, spare)), coarser)
+        folded = self._fold(_idlest(able, lambda strand: strand.cell, max(0, spare)), attributed)
         kept = {strand.cell for strand in self}
         self._cells = {name: cell for name, cell in self._cells.items() if cell in kept}
         return folded
 
-    def _fold(self, strands: set[Strand], part_of: Callable[[_Path], _Path]) -> bool:
+    def _fold(self, strands: set[Strand], without: tuple[int, ...]) -> bool:
         for path, strand in [each for each in self._strands.items() if each[1] in strands]:
             del self._strands[path]
-            *who, provider, model = part_of(path)
+            *who, provider, model = _coarser(path, without)
             whole = self.strand(Key(*who), provider or "", model or "")  # type: ignore[arg-type]
             whole.absorb(strand)
         return bool(strands)
+
+
+def _coarser(path: _Path, without: tuple[int, ...]) -> _Path:
+    return tuple(None if place in without else value for place, value in enumerate(path))
 
 
 def _idlest(strands: Iterable[Strand], name: Callable[[Strand], object], limit: int) -> set[Strand]:

@@ -1,8 +1,9 @@
 """What is added up: all counters of a tally stand side by side in one integer, so adding tallies is one addition.
 
-A counter has 64 bits; the ones that most calls need come first, which keeps the integers short. Latencies are
-counted in log-scale bins: one byte each where they are kept bucket by bucket, one integer of 32 bits a bin where
-they are added up.
+A counter has 64 bits; the ones that most calls need come first, which keeps the integers short. What takes back is
+below zero, and a counter below zero borrows 1 from its neighbour until something reads it. Latencies are counted in
+log-scale bins: one byte each where they are kept bucket by bucket, one integer of 32 bits a bin where they are
+added up.
 """
 
 import math
@@ -45,9 +46,12 @@ UNLOGGED ones as well, to be priced later; LISTED of them have a list price, whi
 
 _BITS = 64
 _MASK = (1 << _BITS) - 1
-_MOST = 1 << 46
+_MOST = (1 << 46) - 1
 """What a value is cut to that no source can mean."""
-_LANES = struct.Struct(f"<{len(COUNTERS)}Q8x")
+_SIGNS = sum(1 << (_BITS * (counter + 1) - 1) for counter in COUNTERS)
+"""The highest bit of each counter: with none of them no counter is below zero, and none has borrowed."""
+_TOO_MUCH = sum((_MASK - _MOST) << (_BITS * lane) for lane in range(7))
+_LANES = struct.Struct(f"<{len(COUNTERS)}q")
 _CALL, _UNLOGGED_CALL = struct.Struct("<7Q"), struct.Struct("<7Q")
 """CALLS to COST, and UNLOGGED to LIST_COST."""
 
@@ -78,21 +82,24 @@ def cost_alone(cost: int) -> int:
 
 def call(tokens: Tokens, cost: int) -> int:
     """The tally of one call, with what it logged as its cost in micro-dollars."""
-    try:
-        packed = _CALL.pack(1, tokens[0] + tokens[1] + tokens[2] + tokens[3], *tokens, cost)
-    except struct.error:
-        packed = _CALL.pack(1, *(min(max(each, 0), _MOST) for each in (sum(tokens), *tokens, cost)))
-    return int.from_bytes(packed, "little")
+    return _packed(_CALL, 1, tokens[0] + tokens[1] + tokens[2] + tokens[3], *tokens, cost)
 
 
 def unlogged_call(tokens: Tokens, list_price: int | None) -> int:
     """What to add to a call whose cost no source logged; its list price is in micro-dollars, None for unknown."""
     priced = (0, 0) if list_price is None else (1, list_price)
+    return _packed(_UNLOGGED_CALL, 1, *tokens, *priced) << (_BITS * UNLOGGED)
+
+
+def _packed(lanes: struct.Struct, *values: int) -> int:
+    """Values side by side; where no source can mean one of them, all are cut."""
     try:
-        packed = _UNLOGGED_CALL.pack(1, *tokens, *priced)
+        packed = int.from_bytes(lanes.pack(*values), "little")
     except struct.error:
-        packed = _UNLOGGED_CALL.pack(1, *(min(max(each, 0), _MOST) for each in (*tokens, *priced)))
-    return int.from_bytes(packed, "little") << (_BITS * UNLOGGED)
+        packed = _TOO_MUCH
+    if packed & _TOO_MUCH:
+        packed = int.from_bytes(lanes.pack(*(min(max(each, 0), _MOST) for each in values)), "little")
+    return packed
 
 
 def increase(event: Increase, list_price: int | None) -> int:
@@ -115,15 +122,29 @@ def one(counter: int) -> int:
     return 1 << (_BITS * counter)
 
 
+def lacks(tally: int) -> bool:
+    """Whether any counter is below zero: more was taken back than stands there."""
+    return bool(tally & _SIGNS)
+
+
+def at_least_zero(tally: int) -> int:
+    """The tally without what is below zero."""
+    if not tally & _SIGNS:
+        return tally
+    return sum(max(value, 0) << (_BITS * counter) for counter, value in enumerate(unpacked(tally)))
+
+
 def counted(tally: int, counter: int) -> int:
-    """One counter of a tally, or of one that takes back."""
-    if tally < 0:
-        return -counted(-tally, counter)
+    """One counter of a tally, which may be below zero."""
+    if tally & _SIGNS:
+        return unpacked(tally)[counter]
     return tally >> (_BITS * counter) & _MASK
 
 
 def unpacked(tally: int) -> tuple[int, ...]:
-    """All counters of a tally."""
+    """All counters of a tally; each may be below zero."""
+    if tally & _SIGNS:  # what was borrowed is given back, which leaves each counter in two's complement
+        tally = (tally + _SIGNS) ^ _SIGNS
     return _LANES.unpack(tally.to_bytes(_LANES.size, "little"))
 
 

@@ -5,9 +5,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clawtop.fleet.store import Limits
 from clawtop.model.events import Increase, Tokens
-from clawtop.model.snapshot import Basis, Grouping, View, Window
-from tests.unit.fleet.made import CODER, HOUR, MINUTE, NOW, SECOND, call, fleet, only, shot
+from clawtop.model.keys import Key
+from clawtop.model.snapshot import Basis, Grouping, Row, View, Window
+from tests.unit.fleet.made import CODER, DAY, HOUR, MINUTE, NOW, SECOND, call, fleet, only, shot
 
 
 def grown(name: str, ago: int = SECOND, **fields: Any) -> Increase:
@@ -82,3 +84,85 @@ def test_many_latencies_keep_their_middle() -> None:
     assert row.latency_p95 is not None
     assert 95 < row.latency_p50 < 105
     assert 3800 < row.latency_p95 < 4200
+
+
+def shifted(name: str, tokens: int, ago: int, key: Key = CODER, sign: int = 1) -> Increase:
+    """A growth, or with -1 for its sign, what takes it back."""
+    amounts = Tokens(sign * tokens, sign)
+    return Increase(key, NOW - ago, name, "mock", "normal", amounts, sign * 7 * tokens, calls=sign)
+
+
+def amounts(row: Row) -> tuple[int, ...]:
+    return (*row.tokens, row.cost, row.counters.calls, sum(row.spark))
+
+
+KEYS = [CODER._replace(run=run, session=session) for run in (None, "r1", "r2") for session in ("s1", "s2")]
+LATER = [0, SECOND, 59 * SECOND, 5 * MINUTE, 16 * MINUTE, 3 * HOUR, 30 * HOUR, 20 * DAY]
+ages = st.one_of(st.sampled_from(LATER), st.integers(0, 2 * DAY))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**6), ages, ages, st.sampled_from(KEYS), st.sampled_from(KEYS)), max_size=8),
+    st.sampled_from(Window),
+    st.sampled_from(Grouping),
+    st.lists(ages, max_size=4),
+)
+def test_what_is_taken_back_at_another_moment_or_elsewhere_makes_nothing_negative(
+    spent: list[tuple[int, int, int, Key, Key]], window: Window, group_by: Grouping, waits: list[int]
+) -> None:
+    made, view, now = fleet(call("a")), View(window, group_by), NOW
+    made.snapshot(view, now)
+    for number, (tokens, ago, taken_ago, key, taken_key) in enumerate(spent):
+        made.fold(shifted(f"{number}", tokens, ago, key))
+        made.fold(shifted(f"-{number}", tokens + number % 2, taken_ago, taken_key, -1))
+    for wait in (0, *waits):
+        now += wait
+        snapshot = made.snapshot(view, now)
+        rows = [amounts(row) for row in snapshot.rows]
+        assert [min(row) for row in [*rows, amounts(snapshot.total)] if min(row) < 0] == []
+        assert tuple(map(sum, zip(*rows, (0,) * 7, strict=True))) == amounts(snapshot.total)
+        assert min(snapshot.recent_tokens + snapshot.recent_cost) >= 0
+        made.prune(now)
+
+
+@given(
+    spent=st.lists(
+        st.tuples(st.integers(1, 10**6), ages, st.sampled_from(["r1", "r2", "r3", "r4"])), min_size=1, max_size=8
+    ),
+    waits=st.lists(ages, min_size=1, max_size=3),
+    watched=st.booleans(),
+)
+def test_what_is_taken_back_after_it_was_folded_leaves_nothing_in_any_grouping(
+    spent: list[tuple[int, int, str]], waits: list[int], *, watched: bool
+) -> None:
+    made, now = fleet(call("a", key=CODER._replace(run=None)), limits=Limits(cells=2, sessions=1, runs=1)), NOW
+    keys = [CODER._replace(run=run, session=f"in {run}", task=run) for _, _, run in spent]
+    for number, (tokens, ago, _) in enumerate(spent):
+        made.fold(shifted(f"{number}", tokens, ago, keys[number]))
+    for wait in waits:
+        now += wait
+        if watched:
+            made.snapshot(View(Window.H24, Grouping.RUN), now)
+        made.prune(now)
+    for number, (tokens, ago, _) in enumerate(spent):
+        made.fold(shifted(f"-{number}", tokens, ago, keys[number], -1))
+    for window in Window:
+        for group_by in Grouping:
+            snapshot = made.snapshot(View(window, group_by), now)
+            assert amounts(snapshot.total)[:-1] in {(0,) * 6, (100, 10, 0, 0, 1000, 1)}
+            assert sum(row.counters.calls for row in snapshot.rows) == snapshot.total.counters.calls
+    assert snapshot.total.counters.calls == 1
+
+
+def test_a_run_that_went_on_after_it_was_folded_keeps_what_it_has_now() -> None:
+    made = fleet(limits=Limits(runs=10))
+    made.prune(NOW)
+    for number in range(20):
+        made.fold(shifted(f"{number}", 100, 30 * SECOND - number, CODER._replace(run=f"r{number}")))
+    made.prune(NOW)
+    first = CODER._replace(run="r0")
+    made.fold(shifted("more", 40, SECOND, first))
+    made.fold(shifted("-0", 100, 30 * SECOND, first, -1))
+    rows = {row.label: row.tokens.input for row in shot(made, group_by=Grouping.RUN).rows}
+    assert rows["r0"] == 40
+    assert sum(rows.values()) == 19 * 100 + 40

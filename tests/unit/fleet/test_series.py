@@ -112,3 +112,15 @@ def test_rolling_is_only_looked_at_when_something_is_due() -> None:
     series = filled([NOW_S - 10])
     series.roll(NOW_S)
     assert NOW_S + 16 * 60 < series.due < NOW_S + 18 * 60
+
+
+def test_what_lies_below_zero_comes_out_of_a_page_as_it_went_in() -> None:
+    series = Series()
+    hour = (NOW_S - 5 * 3600) // 3600 * 3600
+    for minute in range(10):
+        series.add((hour + 60 * minute) * 1000, call(Tokens(10), 1), b"", NOW_S)
+        series.add((hour + 60 * minute) * 1000, -3 * call(Tokens(10), 1), b"", NOW_S)
+    series.roll(NOW_S)
+    assert series.pages
+    assert set(content(series, 60).values()) == {(-2 * call(Tokens(10), 1), 0)}
+    assert series.total == -20 * call(Tokens(10), 1)

@@ -6,20 +6,26 @@ from clawtop.fleet.tally import (
     BINS,
     CALLS,
     COST,
+    COUNTERS,
     LIST_COST,
     LISTED,
     TOKENS,
     UNLOGGED,
+    at_least_zero,
     call,
     counted,
     histogram,
+    increase,
+    lacks,
     latencies,
     latency_bin,
     one,
     unlogged_call,
     unpacked,
 )
-from clawtop.model.events import Tokens
+from clawtop.model.events import Increase, Tokens
+
+from .made import CODER
 
 
 def test_a_call_and_its_list_price_stand_side_by_side() -> None:
@@ -36,6 +42,23 @@ def test_values_no_source_can_mean_spoil_no_other_counter(amounts: list[tuple[in
     counters = unpacked(tally)
     assert counters[CALLS] == counters[UNLOGGED] == counters[LISTED] == len(amounts)
     assert all(0 <= counter < 2**64 for counter in counters)
+
+
+_AMOUNTS = st.tuples(*[st.integers(-(2**50), 2**50)] * 5)
+
+
+@given(st.lists(_AMOUNTS, max_size=20))
+def test_no_counter_borrows_from_another_when_more_is_taken_back_than_stands_there(
+    amounts: list[tuple[int, ...]],
+) -> None:
+    grown = [Increase(CODER, 1, "", tokens=Tokens(*each[:4]), cost=None, calls=each[4]) for each in amounts]
+    apart = [unpacked(increase(each, 7)) for each in grown]
+    tally = sum(increase(each, 7) for each in grown)
+    expected = tuple(map(sum, zip(*apart, (0,) * len(COUNTERS), strict=True)))
+    assert unpacked(tally) == expected
+    assert tuple(counted(tally, counter) for counter in COUNTERS) == expected
+    assert unpacked(at_least_zero(tally)) == tuple(max(0, each) for each in expected)
+    assert lacks(tally) is (min(expected) < 0)
 
 
 @pytest.mark.parametrize("milliseconds", [1, 2, 7, 40, 333, 12_345, 600_000, 86_400_000])
