@@ -1,10 +1,11 @@
 """OTLP over HTTP as an ASGI application: what may come in, and what is answered."""
 
 import asyncio
+import contextlib
 import hmac
 import time
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,8 +87,9 @@ class OtlpApp:
         json = _media_type(headers) == JSON
         try:
             signal = self._admit(scope, headers)
-            body = await self._body(signal, headers, receive, json=json)
-            rejected = await self._take(body)
+            with self._holding() as hold:
+                body = await self._body(signal, headers, receive, hold, json=json)
+                rejected = await self._take(body)
         except _RefusedError as refusal:
             self._refused(str(refusal))
             await _answer(send, refusal.status, json, _status(str(refusal), json=json), refusal.headers)
@@ -121,8 +123,27 @@ class OtlpApp:
 
     # ---- the body
 
-    async def _body(self, signal: Signal, headers: dict[str, str], receive: Receive, *, json: bool) -> Body:
-        pieces, size, held = [], 0, 0
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[Callable[[int], None]]:
+        """What is told of each piece of a body; all of it counts as held until the body was taken."""
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._held += size
+            if self._held > self._limits.held:
+                raise _RefusedError(503, "too much at once", **{"retry-after": "1"})
+
+        try:
+            yield hold
+        finally:
+            self._held -= held
+
+    async def _body(
+        self, signal: Signal, headers: dict[str, str], receive: Receive, hold: Callable[[int], None], *, json: bool
+    ) -> Body:
+        pieces, size, unpacked = [], 0, 0
         gunzip = Gunzip(self._limits.unpacked) if headers.get("content-encoding") == "gzip" else None
         try:
             async with asyncio.timeout(self._limits.whole):
@@ -133,8 +154,8 @@ class OtlpApp:
                     if size > self._limits.body:
                         raise _RefusedError(413, f"more than {self._limits.body} bytes")
                     found = data if gunzip is None else gunzip.feed(data)
-                    held += len(found)
-                    self._hold(len(found))
+                    unpacked += len(found)
+                    hold(len(found))
                     pieces.append(found)
         except TimeoutError:
             raise _RefusedError(408, "a body that comes too slowly") from None
@@ -143,8 +164,7 @@ class OtlpApp:
         except zlib.error:
             raise _RefusedError(400, "no gzip") from None
         finally:
-            self._held -= held
-            self._bytes.spend(held, self._clock())
+            self._bytes.spend(unpacked, self._clock())
         if gunzip is not None and size and not gunzip.complete:
             raise _RefusedError(400, "gzip that ends too early")
         return Body(signal, b"".join(pieces), size, json)
@@ -154,11 +174,6 @@ class OtlpApp:
         if message["type"] == "http.disconnect":
             raise _RefusedError(400, "a sender that left in the middle")
         return message.get("body", b""), message.get("more_body", False)
-
-    def _hold(self, size: int) -> None:
-        self._held += size
-        if self._held > self._limits.held:
-            raise _RefusedError(503, "too much at once", **{"retry-after": "1"})
 
 
 def _knows(header: str, token: str) -> bool:

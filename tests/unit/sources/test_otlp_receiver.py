@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from clawtop.engine import Engine
 from clawtop.fleet.fleet import Fleet
 from clawtop.formats.otlp.records import Signal
 from clawtop.model.errors import SourceError, UsageError
-from clawtop.model.events import Call, Tokens
+from clawtop.model.events import Call, Event, Tokens
 from clawtop.model.keys import Key
 from clawtop.model.snapshot import Health, View, Window
 from clawtop.sources import Outlet
@@ -229,6 +230,30 @@ async def test_bodies_that_are_read_at_once_share_the_memory_there_is() -> None:
         writer.write(bytes(4_000))
         writer.close()
     del reader
+
+
+async def test_bodies_that_wait_for_their_turn_are_held_too() -> None:
+    class Slow(CollectingOutlet):
+        """The rest of the engine, busy for as long as the test wants."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked, self.free = asyncio.Event(), asyncio.Event()
+
+        async def put(self, events: Sequence[Event]) -> None:
+            self.asked.set()
+            await self.free.wait()
+            await super().put(events)
+
+    outlet = Slow()
+    body = in_json(CHAT).ljust(6_000)
+    async with receiving(Limits(held=10_000), outlet=outlet) as receiver:
+        first = asyncio.create_task(receiver.post("/v1/traces", body, JSON))
+        await outlet.asked.wait()
+        assert (await receiver.post("/v1/traces", body, JSON)).status == 503
+        outlet.free.set()
+        assert (await first).status == 200
+        assert (await receiver.post("/v1/traces", body, JSON)).status == 200
 
 
 @pytest.mark.parametrize(("pause", "whole"), [(0.05, 5.0), (5.0, 0.05)])
