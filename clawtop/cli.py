@@ -242,14 +242,17 @@ def _wants_screen(options: argparse.Namespace) -> bool:
 
 def _config(asked: _Asked) -> int:
     from clawtop import config  # noqa: PLC0415
+    from clawtop.tui.options import problems  # noqa: PLC0415
 
     path = config.config_path(os.environ, asked.options.config)
     if asked.options.write:
         config.write_default(path)
         print(f"wrote {path}")
         return FINE
-    print(config.effective(asked.settings, path), end="")
-    return TROUBLE if asked.settings.problems else FINE
+    settings = asked.settings
+    settings = replace(settings, problems=(*settings.problems, *problems(_screen_settings(asked))))
+    print(config.effective(settings, path), end="")
+    return TROUBLE if settings.problems else FINE
 
 
 def _tell(problems: Sequence[str]) -> None:
@@ -391,6 +394,11 @@ def _live_engine(asked: _Asked) -> "Engine":
 
 def _screen_options(asked: _Asked, engine: "Engine") -> "ScreenOptions":
     from clawtop.discovery import open_source  # noqa: PLC0415
+
+    return replace(_screen_settings(asked), demo_offer=lambda: engine.add(open_source("demo:")), absent=_absent(asked))
+
+
+def _screen_settings(asked: _Asked) -> "ScreenOptions":
     from clawtop.tui.options import Colours, ScreenOptions  # noqa: PLC0415
 
     settings = asked.settings
@@ -405,8 +413,7 @@ def _screen_options(asked: _Asked, engine: "Engine") -> "ScreenOptions":
         preset=settings.preset,
         columns=settings.columns,
         notices=settings.problems,
-        demo_offer=lambda: engine.add(open_source("demo:")),
-        absent=_absent(asked),
+        origins=settings.origins,
     )
 
 

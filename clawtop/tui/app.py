@@ -15,12 +15,12 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from clawtop.model.commands import Command, Hold, Outcome, Plan, Target
-from clawtop.model.errors import ClawtopError, SourceError, UsageError
+from clawtop.model.errors import ClawtopError, SourceError
 from clawtop.model.snapshot import Snapshot, View
 from clawtop.tui import keys
 from clawtop.tui.ascii_filter import AsciiOnly
 from clawtop.tui.feed import Feed
-from clawtop.tui.options import Colours, ScreenOptions, colours, needs_ascii
+from clawtop.tui.options import Colours, ScreenOptions, colours, needs_ascii, problems
 from clawtop.tui.render.columns import unknown as unknown_columns
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.render.outcome import standing
@@ -65,10 +65,9 @@ class ClawtopApp(App[int]):
             self.register_theme(theme)
         self.theme = OWN.name if depth is Colours.TRUE else BASIC.name
         self.set_class(self._glyphs.ascii_only, "-ascii")
-        mapping, problem = _mapping(options)
-        self.set_keymap(mapping)
+        self.set_keymap(keys.keymap(options.preset, options.keys).keys)
+        self._notices = (*options.notices, *problems(options))
         unknown = unknown_columns(options.columns)
-        self._notices = (*options.notices, *problem, *(f"columns: {each!r} is no column" for each in unknown))
         columns = tuple(dict.fromkeys(each for each in options.columns if each not in unknown))
         self.fleet = (FleetScreen if options.readonly else ActingScreen)(self, self._glyphs, columns)
 
@@ -101,7 +100,7 @@ class ClawtopApp(App[int]):
     def hints(self) -> tuple[tuple[str, str], ...]:
         """The keys of the last line."""
         if self._hints is None:
-            known = {each.name: each for each in self.commands()}
+            known = {each.name: each for each in self.commands() if each.keys}
             self._hints = tuple((known[name].keys[0], known[name].short) for name in keys.HINTS if name in known)
         return self._hints
 
@@ -110,11 +109,11 @@ class ClawtopApp(App[int]):
         shown = (*(each for each in keys.PAGE if each.id == "page.back"), *bindings)
         by_name = {each.name: each for each in self.commands(shown)}
         found = (by_name[str(each.id)] for each in shown)
-        return tuple((each.keys[0], each.short) for each in found)
+        return tuple((each.keys[0], each.short) for each in found if each.keys)
 
     def key_of(self, name: str) -> str | None:
         """The first key of a binding id."""
-        return next((each.keys[0] for each in self.commands() if each.name == name), None)
+        return next((each.keys[0] for each in self.commands() if each.name == name and each.keys), None)
 
     def commands(self, bindings: Iterable[Binding] | None = None) -> tuple[keys.Command, ...]:
         """The commands of some bindings, else of all there are, with the keys they have now."""
@@ -134,8 +133,10 @@ class ClawtopApp(App[int]):
         self._context_of_screen = contextvars.copy_context()
         self.push_screen(self.fleet)
         self._feed.listen(self._published)
-        for notice in self._notices:
-            self.notify(self._shown(notice), severity="warning", timeout=NOTICE_SECONDS, markup=False)
+        if self._notices:
+            first, *more = self._notices
+            where = f"; {len(more)} more on the page of sources ({self.key_of('sources') or 'palette'})" if more else ""
+            self.notify(self._shown(f"{first}{where}"), severity="warning", timeout=NOTICE_SECONDS, markup=False)
 
     def on_unmount(self) -> None:
         """Be left alone by the engine."""
@@ -281,15 +282,6 @@ class ClawtopApp(App[int]):
                 self.say(f"saved {where}")
                 return
         self.say(f"not saved: {problem}", wrong=True)
-
-
-def _mapping(options: ScreenOptions) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The keys as they are asked for, else those of the preset and why."""
-    try:
-        return keys.keymap(options.preset, options.keys), ()
-    except UsageError as error:
-        preset = options.preset if options.preset in keys.PRESETS else keys.PLAIN
-        return keys.keymap(preset, {}), (str(error),)
 
 
 def run_screen(feed: Feed, options: ScreenOptions) -> int:

@@ -1,12 +1,11 @@
 """Every key binding of the screen, in one place: the help page, the footer and the palette are made from these."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from textual.binding import Binding
-from textual.keys import format_key
-
-from clawtop.model.errors import UsageError
+from textual.keys import KEY_TO_UNICODE_NAME, REPLACED_KEYS, Keys, format_key
 
 MOVE = Binding.Group("Move")
 CHOOSE = Binding.Group("What is shown")
@@ -97,31 +96,90 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def keymap(preset: str, keys: Mapping[str, str]) -> dict[str, str]:
-    """The keys of each remapped binding id.
+NO_KEY = "no_key"
+"""What no terminal sends: a command that was given no key is mapped to it."""
 
-    Raises UsageError for a preset or an id that does not exist, and for a key that would do two things.
+
+class Keymap(NamedTuple):
+    """The keys of each remapped binding id, and what of what was asked for cannot be."""
+
+    keys: dict[str, str]
+    problems: tuple[str, ...] = ()
+
+
+def keymap(preset: str, keys: Mapping[str, str]) -> Keymap:
+    """What `keys` asks for on top of a preset; "" takes a command's keys away.
+
+    Left out, with a problem each: a preset or an id that does not exist, a key that no terminal sends, and of two
+    that ask for one key the later.
     """
+    problems: list[str] = []
     if preset not in PRESETS:
-        raise UsageError(f"keys: no preset {preset!r}; one of {', '.join(PRESETS)}")
-    known = {binding.id: binding for binding in (*FLEET, *ACT, *APP, *PAGE)}
-    for name in keys:
-        if name not in known:
-            raise UsageError(f"keys: {name!r} is no command; one of {', '.join(sorted(filter(None, known)))}")
-    mapping = {**PRESETS[preset], **keys}
+        problems.append(f"no preset {preset!r}; one of {', '.join(PRESETS)}")
+    asked: dict[str, str] = {}
+    for name, pressed in keys.items():
+        problem = _problem(name, pressed)
+        if problem is None:
+            asked[name] = _as_told(pressed) if pressed.strip() else NO_KEY
+        else:
+            problems.append(problem)
+    before = PRESETS.get(preset, {})
+    while (clash := _clash({**before, **asked})) is not None:
+        key, *names = clash
+        wrong = next(name for name in reversed(asked) if name in names)
+        del asked[wrong]
+        problems.append(f"{key!r} would mean both {names[0]!r} and {names[1]!r}, so {wrong!r} keeps its own keys")
+    return Keymap({**before, **asked}, tuple(problems))
+
+
+def _problem(name: str, pressed: str) -> str | None:
+    known = {str(binding.id) for binding in (*FLEET, *ACT, *APP, *PAGE)}
+    if name not in known:
+        return f"{name!r} is no command; one of {', '.join(sorted(known))}"
+    for key in pressed.split(",") if pressed.strip() else ():
+        if not _is_key(key.strip()):
+            return f"{name}: {key.strip()!r} is no key; e.g. x, X, ctrl+g, f5, slash, comma"
+    return None
+
+
+_MODIFIERS = frozenset({"ctrl", "alt", "shift", "super", "hyper", "meta"})
+_NAMED = frozenset(key.value.rpartition("+")[2] for key in Keys)
+
+
+def _is_key(key: str) -> bool:
+    """Whether Textual may tell of such a key."""
+    *modifiers, last = key.split("+")
+    if not _MODIFIERS.issuperset(modifiers):
+        return False
+    if len(last) == 1:
+        return last.isprintable()
+    return last in _NAMED or (last.islower() and _is_character(last))
+
+
+def _as_told(pressed: str) -> str:
+    """Keys as Textual calls them: `/` is slash."""
+    return ",".join(binding.key for binding in Binding.make_bindings([Binding(pressed, "")]))
+
+
+def _is_character(name: str) -> bool:
+    try:
+        unicodedata.lookup(KEY_TO_UNICODE_NAME.get(name, name.replace("_", " ")))
+    except KeyError:
+        return name in REPLACED_KEYS
+    return True
+
+
+def _clash(mapping: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """A key and two commands that would both take it."""
     for context in ((*FLEET, *ACT, *APP), (*PAGE, *ON_ROW)):
-        _refuse_clashes(context, mapping)
-    return mapping
-
-
-def _refuse_clashes(bindings: Iterable[Binding], mapping: Mapping[str, str]) -> None:
-    taken: dict[str, str] = {}
-    for binding in bindings:
-        name = str(binding.id)
-        for key in mapping.get(name, binding.key).split(","):
-            other = taken.setdefault(key.strip(), name)
-            if other != name:
-                raise UsageError(f"keys: {key.strip()!r} would mean both {other!r} and {name!r}")
+        taken: dict[str, str] = {}
+        for binding in context:
+            name = str(binding.id)
+            for key in mapping.get(name, binding.key).split(","):
+                other = taken.setdefault(key.strip(), name)
+                if other != name and key != NO_KEY:
+                    return key.strip(), other, name
+    return None
 
 
 class Command(NamedTuple):
@@ -159,7 +217,9 @@ def commands(bindings: Sequence[Binding], *, ascii_only: bool) -> tuple[Command,
         if binding.id is None or not binding.tooltip:
             continue
         first.setdefault(binding.id, binding)
-        keys.setdefault(binding.id, []).append(shown(binding.key, ascii_only=ascii_only))
+        pressed = keys.setdefault(binding.id, [])
+        if binding.key != NO_KEY:
+            pressed.append(shown(binding.key, ascii_only=ascii_only))
     found = (
         Command(
             name,

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from clawtop.model.snapshot import View
+from clawtop.tui.keys import keymap
+from clawtop.tui.render.columns import BY_ID, unknown
 
 
 class Colours(StrEnum):
@@ -22,7 +24,8 @@ class ScreenOptions:
     Without `ascii` and `colours` the environment says what the terminal can show. `keys` maps the id of a key binding
     to other keys, e.g. {"filter": "slash,f3"}, on top of `preset` ("htop" or "vim"). `columns` are ids of the table's
     columns in their order; without any they go by priority and width. `notices` are lines that are shown at the start
-    and stay readable on the sources' page. `demo_offer` starts the demo source. `absent` are the sources that were
+    and stay readable on the sources' page; `origins` says where settings were said, e.g. {"keys": "/x/config.toml"}.
+    `demo_offer` starts the demo source. `absent` are the sources that were
     looked for and are not there.
     """
 
@@ -35,8 +38,16 @@ class ScreenOptions:
     preset: str = "htop"
     columns: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
     demo_offer: Callable[[], None] | None = None
     absent: tuple[str, ...] = ()
+
+
+def problems(options: ScreenOptions) -> tuple[str, ...]:
+    """What of its keys and columns cannot be, each with where it was said."""
+    wrong = [("keys", each) for each in keymap(options.preset, options.keys).problems]
+    wrong += [("columns", f"{each!r} is no column; one of {', '.join(BY_ID)}") for each in unknown(options.columns)]
+    return tuple(f"{options.origins.get(name, 'config')}: {name}: {what}" for name, what in wrong)
 
 
 def colours(environ: Mapping[str, str]) -> Colours:

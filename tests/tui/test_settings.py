@@ -18,7 +18,7 @@ from tests.tui.stage import names, selected, shown, stage
         ({"keys": {"nothing": "x"}}, "keys: 'nothing' is no command"),
         ({"keys": {"quit": "g"}, "preset": "vim"}, "would mean both 'group' and 'quit'"),
         ({"keys": {"page.up": "k"}}, "would mean both 'page.up' and 'pause'"),
-        ({"preset": "emacs"}, "keys: no preset 'emacs'"),
+        ({"preset": "emacs", "origins": {"keys": "/etc/x.toml"}}, "/etc/x.toml: keys: no preset 'emacs'"),
         ({"columns": ("cost", "colour")}, "columns: 'colour' is no column"),
         ({"notices": ("config.toml: [b]delay\u202e",)}, "config.toml: [b]delay\ufffd"),
     ],

@@ -1,6 +1,5 @@
 import pytest
 
-from clawtop.model.errors import UsageError
 from clawtop.tui import keys
 from clawtop.tui.options import Colours, colours, needs_ascii
 
@@ -44,34 +43,54 @@ def test_every_binding_can_be_remapped_and_says_what_it_does() -> None:
 
 
 def test_the_keys_of_vim_move() -> None:
-    mapping = keys.keymap("vim", {"quit": "Q"})
+    mapping = keys.keymap("vim", {"quit": "Q"}).keys
     assert (mapping["pause"], mapping["cursor.down"], mapping["cursor.up"], mapping["quit"]) == (
         "P,f9",
         "down,j",
         "up,k",
         "Q",
     )
-    assert keys.keymap("htop", {}) == {}
+    assert keys.keymap("htop", {}) == keys.Keymap({})
 
 
 @pytest.mark.parametrize(
-    ("preset", "mapping", "words"),
+    ("preset", "asked", "words"),
     [
         ("emacs", {}, "no preset 'emacs'; one of htop, vim"),
         ("htop", {"filtre": "x"}, "'filtre' is no command; one of"),
-        ("htop", {"quit": "g"}, "'g' would mean both 'group' and 'quit'"),
+        ("htop", {"quit": "g"}, "'g' would mean both 'group' and 'quit', so 'quit' keeps its own keys"),
+        ("htop", {"filter": "f5", "quit": "f5"}, "so 'quit' keeps its own keys"),
+        ("htop", {"group": "/"}, "'slash' would mean both"),
+        ("htop", {"page.up": "k"}, "'k' would mean both 'page.up' and 'pause'"),
         ("vim", {"page.back": "j"}, "'j' would mean both"),
+        ("htop", {"sort": "sl4sh"}, "sort: 'sl4sh' is no key; e.g. x"),
+        ("htop", {"sort": "Ctrl+G"}, "sort: 'Ctrl+G' is no key"),
+        ("htop", {"sort": ","}, "sort: '' is no key"),
     ],
 )
-def test_wrong_keys_are_refused_with_a_reason(preset: str, mapping: dict[str, str], words: str) -> None:
-    with pytest.raises(UsageError, match="keys: ") as caught:
-        keys.keymap(preset, mapping)
-    assert words in str(caught.value)
+def test_wrong_keys_are_left_out_with_a_reason(preset: str, asked: dict[str, str], words: str) -> None:
+    found = keys.keymap(preset, {"demo": "D", **asked})
+    (said,) = found.problems
+    assert words in said
+    assert found.keys["demo"] == "D"
+    assert not set(list(asked)[-1:]) & found.keys.keys() - keys.PRESETS.get(preset, {}).keys()
+
+
+@pytest.mark.parametrize(
+    "key", ["v", "V", ";", "ctrl+g", "f5", "alt+left", "comma", "minus", "at", "right_parenthesis", "plus", "é"]
+)
+def test_keys_that_a_terminal_can_send(key: str) -> None:
+    assert keys.keymap("htop", {"demo": key}).problems == ()
+
+
+def test_keys_can_change_places_and_a_command_can_have_none() -> None:
+    found = keys.keymap("htop", {"group": "w", "window": "g", "pause": "", "abort": " "})
+    assert found == keys.Keymap({"group": "w", "window": "g", "pause": keys.NO_KEY, "abort": keys.NO_KEY})
 
 
 def test_no_key_is_bound_twice_and_those_of_later_pages_are_free() -> None:
     for preset in keys.PRESETS:
-        keys.keymap(preset, {})
+        assert not keys.keymap(preset, {}).problems
     taken = {key for binding in (*keys.FLEET, *keys.ACT, *keys.APP) for key in binding.key.split(",")}
     assert not taken & {"t", "a", "e", "b", "m"}
 
