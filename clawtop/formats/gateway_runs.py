@@ -49,6 +49,11 @@ class Run:
     turns: Turns = field(default_factory=Turns)
 
     @property
+    def who(self) -> Who:
+        """Whose it is."""
+        return self.agent, self.session
+
+    @property
     def tool(self) -> str | None:
         """The tool that began last and still runs."""
         return next(reversed(self.tools.values()), None)
@@ -60,6 +65,7 @@ class GatewayRuns:
     def __init__(self, roster: GatewayRoster) -> None:
         self._roster = roster
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._going: dict[Who, dict[str, Run]] = {}
         self._told: OrderedDict[str, None] = OrderedDict()
         self._queued: set[Who] = set()
         self._ended: OrderedDict[Who, int] = OrderedDict()
@@ -67,7 +73,7 @@ class GatewayRuns:
 
     def of_session(self, agent: str, session: str | None) -> list[Run]:
         """The runs of a session that go on."""
-        return [run for run in self._runs.values() if run.going and (run.agent, run.session) == (agent, session)]
+        return list(self._going.get((agent, session), {}).values())
 
     def find(self, payload: Table) -> Run | None:
         """The run that an event speaks of, where it is known."""
@@ -126,7 +132,8 @@ class GatewayRuns:
         """Nothing of the session runs: its last run ended, whether or not that was seen."""
         events: list[Event] = []
         for run in going:
-            run.going, run.over = False, True
+            self._stops(run)
+            run.over = True
             events += run.turns.settle()
         error = text(row.get("lastRunError"), 500)
         failed = row.get("status") in ("failed", "timeout") and not (error and f"{HELD}/" in error)
@@ -137,8 +144,9 @@ class GatewayRuns:
 
     def lost(self, now: int) -> list[Event]:
         """The connection is gone: what the running sessions do is not known any more."""
-        going = {(run.agent, run.session) for run in self._runs.values() if run.going} | self._queued
+        going = self._going.keys() | self._queued
         self._runs.clear()
+        self._going.clear()
         self._queued.clear()
         return [self._tell(Run("", *who), now, State.UNKNOWN) for who in going]
 
@@ -150,10 +158,25 @@ class GatewayRuns:
                 return None
             run = self._runs[name] = Run(name, *who)
             if len(self._runs) > _MOST_RUNS:
-                self._runs.popitem(last=False)
+                self._stops(self._runs.popitem(last=False)[1])
         elif run.session is None and who is not None:
+            going = run.going
+            self._stops(run)
             run.session = who[1]
+            if going:
+                self._goes(run)
         return run
+
+    def _goes(self, run: Run) -> None:
+        run.going = True
+        self._going.setdefault(run.who, {})[run.id] = run
+
+    def _stops(self, run: Run) -> None:
+        run.going = False
+        of_session = self._going.get(run.who, {})
+        of_session.pop(run.id, None)
+        if not of_session:
+            self._going.pop(run.who, None)
 
     def _lifecycle(self, run: Run, data: Table, at: int) -> Iterator[Event]:
         match data.get("phase"):
@@ -172,8 +195,8 @@ class GatewayRuns:
 
     def _begin(self, run: Run, at: int) -> list[Event]:
         """It runs, or goes on after a wait."""
-        run.going = True
-        self._queued.discard((run.agent, run.session))
+        self._goes(run)
+        self._queued.discard(run.who)
         waited = run.detail is not None and run.detail.startswith(_WAITING)
         return self._say(run, "" if waited else run.detail, at)
 
@@ -216,9 +239,10 @@ class GatewayRuns:
             return
         yield from run.turns.settle()
         said, run.detail = run.detail, None
-        run.going, run.over = False, True
+        self._stops(run)
+        run.over = True
         run.tools.clear()
-        _remember(self._ended, (run.agent, run.session), at)
+        _remember(self._ended, run.who, at)
         if run.native:
             _remember(self._told, run.id, None)
         others = self.of_session(run.agent, run.session)
@@ -252,9 +276,8 @@ class GatewayRuns:
         self, run: Run, at: int, state: State, detail: str | None = None, tool: str | None = None
     ) -> SessionState:
         """A state that counts from `at` on, and never before what was told last: events may be older than answers."""
-        who = (run.agent, run.session)
-        at = max(at, self._latest.get(who, 0))
-        _remember(self._latest, who, at)
+        at = max(at, self._latest.get(run.who, 0))
+        _remember(self._latest, run.who, at)
         return SessionState(self._key(run), at, state, detail, tool)
 
     def _key(self, run: Run) -> Key:

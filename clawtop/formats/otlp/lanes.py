@@ -37,7 +37,7 @@ UNSEEN_BY_LANES = frozenset(
 """Lanes tell who works, and neither what was called nor what became of it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Lane:
     """`waiting` is what was enqueued and not yet taken, `taken` when something last was that has not ended since.
 
@@ -188,9 +188,9 @@ def _changed(before: Key | None, after: Key | None, at: int) -> list[Event]:
     return events
 
 
-def _running(gateway: _Gateway) -> list[_Lane]:
+def _running(gateway: _Gateway) -> set[_Lane]:
     open_ = [lane for lane in gateway.lanes.values() if lane.waiting > 0 or lane.taken > 0]
     if gateway.busy is None:
-        return [lane for lane in open_ if lane.waiting > 0 or lane.taken == gateway.at]
+        return {lane for lane in open_ if lane.waiting > 0 or lane.taken == gateway.at}
     open_.sort(key=lambda lane: (lane.waiting > 0, lane.taken), reverse=True)
-    return open_[: max(gateway.busy, 0)]
+    return set(open_[: max(gateway.busy, 0)])

@@ -7,6 +7,7 @@ OpenClaw 2026.2 to 2026.7 keeps its sessions there; 2026.9 archives deleted ones
 import os
 import re
 import stat
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,26 +163,20 @@ class SessionFiles:
             del self._running[session]
             events.append(SessionState(self.agent.who.key(session), now, State.IDLE))
         told_at = dict.fromkeys(ended, now + 1)
+        streams: defaultdict[str, list[Transcript]] = defaultdict(list)
+        for file in self._files.values():
+            if file.transcript is not None:
+                streams[file.session].append(file.transcript)
         for file in self._files.values():
             transcript = file.transcript
             if transcript is None or not file.started or file.session in self._running:
                 file.told = None
                 continue
             if transcript.unsettled:
-                later = self._next_file(file)
+                later = _next(transcript, streams[file.session])
                 events += (later and transcript.goes_on_in(later)) or transcript.settle()
             events += self._states(file, transcript, told_at.get(file.session, file.changed))
         return events
-
-    def _next_file(self, file: _File) -> Transcript | None:
-        """The file in which a session that was reset goes on: the one that began next."""
-        later = [
-            (other.transcript.began, other.transcript)
-            for other in self._files.values()
-            if other.session == file.session and other.transcript is not None and other is not file
-        ]
-        began = file.transcript.began if file.transcript is not None else 0
-        return min((pair for pair in later if pair[0] > began), default=(0, None), key=lambda pair: pair[0])[1]
 
     def _states(self, file: _File, transcript: Transcript, at: int) -> Iterable[Event]:
         if ".jsonl." in file.tail.path.name:
@@ -244,6 +239,12 @@ class SessionFiles:
             if isinstance(session, dict) and (identity := text(session.get("sessionId"))):
                 self.agent.who.learn(identity, _facts(key, session))
                 self._statuses[identity] = str(session.get("status"))
+
+
+def _next(transcript: Transcript, of_session: Iterable[Transcript]) -> Transcript | None:
+    """The file in which a session that was reset goes on: the one that began next."""
+    later = (other for other in of_session if other.began > transcript.began)
+    return min(later, default=None, key=lambda other: other.began)
 
 
 def _facts(key: str, session: dict[str, Any]) -> SessionFacts:

@@ -26,6 +26,7 @@ from clawtop.model.events import (
     ToolError,
     Unmetered,
 )
+from tests.steps import steps
 from tests.unit.formats.gateway_frames import CAPTURES, Frame, Sum, count, frames, read
 
 NOW = 1_795_356_000_000
@@ -520,3 +521,30 @@ def test_no_garbage_in_an_answer_raises(one: Any, two: Any, three: Any) -> None:
     gateway.audit([{"kind": "agent_run", "agentId": one, "runId": two, "occurredAt": three}, three])
     pages = [{"sessionId": SESSION, "messages": [one, {"role": two, "content": three, "__openclaw": one}]}]
     assert all(isinstance(event.key.agent, str) for event in of(Call, gateway.history(KEY, pages, NOW)))
+
+
+def test_rows_of_a_gateway_with_many_runs_are_little_work() -> None:
+    rows = [{"key": KEY, "sessionId": SESSION, "agentId": "main", "hasActiveRun": False}]
+
+    def work(runs: int) -> int:
+        gateway = told()
+        for number in range(runs):
+            for phase in ("start", "end")[: 1 + number % 2]:
+                payload = {"sessionKey": f"agent:main:s{number}", "sessionId": f"s{number}", "agentId": "main"}
+                data = {"phase": phase}
+                gateway.read("agent", {**payload, "runId": f"r{number}", "stream": "lifecycle", "data": data}, NOW)
+        return steps(lambda: gateway.learn_sessions(rows, NOW))
+
+    assert work(400) == work(10)
+
+
+def test_a_run_whose_session_is_told_late_is_one_of_its_runs() -> None:
+    gateway = GatewayEvents("box", companion=False)
+    payload = {"runId": "r-1", "agentId": "main", "stream": "lifecycle", "data": {"phase": "start"}}
+    gateway.read("agent", payload, NOW)
+    assert [run.id for run in gateway.runs.of_session("main", None)] == ["r-1"]
+    gateway.read("agent", {**payload, "sessionId": SESSION}, NOW)
+    assert [run.id for run in gateway.runs.of_session("main", SESSION)] == ["r-1"]
+    assert gateway.runs.of_session("main", None) == []
+    gateway.read("agent", {**payload, "sessionId": SESSION, "data": {"phase": "end"}}, NOW)
+    assert gateway.runs.of_session("main", SESSION) == []

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clawtop.formats.otlp.reader import OtlpReader
-from clawtop.model.events import Blind, Tokens
+from clawtop.model.events import Blind, State, Tokens
 from clawtop.model.snapshot import Basis, Grouping, Window
 from tests.otlp_messages import NOW, Table, capture, counter, histogram, metrics, point, seen, span, traces, truth
+from tests.steps import steps
 from tests.unit.formats.otlp_reading import Reading
 
 POSTS = list(capture())
@@ -125,6 +126,18 @@ def test_an_idle_gateway_runs_no_lane() -> None:
     over = counter("openclaw.session.state", point(1, NOW + 1000, openclaw__state="idle"))
     rows = reading.take(exported(over)).rows()
     assert (rows["coder"].state, rows["openclaw-gateway"].state) == ("idle", "idle")
+
+
+def test_many_lanes_that_run_are_little_work() -> None:
+    def work(count: int) -> int:
+        lanes = [f"session:agent:a{number}:main" for number in range(count)]
+        waits = counter("openclaw.queue.lane.enqueue", *(point(1, openclaw__lane=lane) for lane in lanes))
+        reading = Reading()
+        found = steps(lambda: reading.take(exported(waits)))
+        assert [row.state for row in reading.rows().values()].count(State.RUNNING) == count
+        return found
+
+    assert work(400) < 5 * work(100)
 
 
 # ---- windows, prefixes, other versions

@@ -15,6 +15,7 @@ from clawtop.sources.openclaw.files import SessionFiles
 from clawtop.sources.openclaw.progress import Progress
 from tests.counted import seen, total
 from tests.openclaw_homes import T0, answer, header, iso, lines, session_file, user
+from tests.steps import steps
 
 STORY = [header("s1"), user("u1", T0, "go"), answer("e1", T0), answer("e2", T0 + 1000)]
 
@@ -71,10 +72,10 @@ def test_a_first_turn_has_a_lock_and_no_file(reader: Reader, tmp_path: Path) -> 
     lock = folder / "s1.jsonl.lock"
     lock.write_text(json.dumps({"pid": os.getpid(), "createdAt": iso(reader.now)}))
     reader.sweep()
-    assert reader.states()[-1] is State.IDLE or State.RUNNING in reader.states()
-    assert [e for e in reader.events if isinstance(e, SessionState) and e.key.session == "s1"][
-        -1
-    ].state is State.RUNNING
+    assert {event.key.session: event.state for event in reader.events if isinstance(event, SessionState)} == {
+        "s0": State.IDLE,
+        "s1": State.RUNNING,
+    }
     lock.unlink()
     reader.now += 60_000
     reader.sweep()
@@ -245,3 +246,16 @@ def test_a_deleted_session_of_2026_9_is_packed_and_still_counts(reader: Reader, 
     assert reader.sweep().calls == 2
     assert reader.sweep().calls == 2
     assert dict(reader.progress.skipped) == {"a bad zstd frame": 1}
+
+
+def test_many_idle_sessions_whose_last_attempt_failed_are_little_work(tmp_path: Path) -> None:
+    def work(count: int) -> int:
+        home = tmp_path / str(count)
+        for number in range(count):
+            story = [header(f"s{number}"), user("u", T0, "go"), answer(f"e{number}", T0, error="429")]
+            session_file(home, "main", f"s{number}", story)
+        reader = Reader(home)
+        assert reader.sweep().failed_turns == count
+        return steps(lambda: reader.files.settle(reader.now))
+
+    assert work(200) < 5 * work(50)
