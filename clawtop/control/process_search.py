@@ -18,7 +18,6 @@ from clawtop.plain import printable
 _SLACK_MS = 2_000
 _MOST_LOGS = 50
 _MOST_PIDFILE = 64
-_SCRIPT_PLACES = 4
 _SHOWN = 120
 
 
@@ -41,6 +40,11 @@ PRODUCTS = {
 """By what an agent's name begins with. Observed on Claude Code 2.1.330 and Codex of npm: `claude` runs the program
 `@anthropic-ai/claude-code/bin/claude.exe`, `codex` is a script of Node that runs `@openai/codex-linux-x64/…/codex`."""
 _RUNTIMES = ("node", "bun", "deno")
+_SUBCOMMANDS = frozenset({"run", "x"})
+_WITH_A_VALUE = frozenset(
+    {"-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions", "--env-file", "--cwd"}
+)
+_NO_SCRIPT = frozenset({"-e", "--eval", "-p", "--print", "-pe", "--test", "-c", "--check"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,25 +165,42 @@ def _alike(table: ProcessTable, search: Search) -> list[_Process]:
     folders = {os.path.realpath(folder) for folder in search.folders}
 
     def may_be(arguments: Sequence[str]) -> bool:
-        return any(product.program in each for each in arguments[:_SCRIPT_PLACES])
+        return product.program in arguments[0] or product.program in (_script(arguments) or "")
 
     return [each for each in _started_as(table, may_be) if _is_of(each, product) and _is_in(each, folders)]
 
 
-def is_of(product: Product, arguments: Sequence[str], program: str) -> bool:
-    """Whether a process with this command line, of the program at this path, is the product's."""
+def is_of(product: Product, arguments: Sequence[str], program: str, folder: str | None) -> bool:
+    """Whether a process with this command line, of the program at this path, is the product's.
+
+    A script counts only where it lies in the product's package, by its own path (from `folder`, where the process
+    works) or as a link: a script or an option of somebody else may well be called claude.
+    """
     words = arguments[0].split() if arguments else []
     names = {_name(words[0]) if words else "", _name(program)}
     if product.program in names or any(place in program for place in product.places):
         return True
     if not any(name.startswith(_RUNTIMES) for name in names):
         return False
-    scripts = arguments[1:_SCRIPT_PLACES]
-    return any(product.scripts in script or _name(script) == product.program for script in scripts)
+    script = _script(arguments)
+    return script is not None and product.scripts in os.path.realpath(os.path.join(folder or "/", script))
+
+
+def _script(arguments: Sequence[str]) -> str | None:
+    """The script that a runtime was given, None where it was given none."""
+    words = iter(arguments[1:])
+    for word in words:
+        if word.partition("=")[0] in _NO_SCRIPT:
+            return None
+        if word in _WITH_A_VALUE:
+            next(words, None)
+        elif not word.startswith("-") and word not in _SUBCOMMANDS:
+            return word
+    return None
 
 
 def _is_of(process: _Process, product: Product) -> bool:
-    return is_of(product, process.arguments, process.program)
+    return is_of(product, process.arguments, process.program, process.folder)
 
 
 def _name(path: str) -> str:

@@ -166,9 +166,15 @@ def test_another_users_process_is_told_of(family: Family, monkeypatch: pytest.Mo
         ("claude", ["claude"], "/home/kim/.local/share/claude/versions/2.0.14", True),
         ("claude", ["/x/bin/claude.exe"], "/x/@anthropic-ai/claude-code/bin/claude.exe", True),
         ("claude", ["node", "/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js"], "/usr/bin/node", True),
-        ("claude", ["/usr/bin/node", "--no-warnings", "/usr/local/bin/claude"], "/usr/bin/node", True),
+        ("claude", ["node", "-r", "x", "--no-warnings", "/x/@anthropic-ai/claude-code/cli.js"], "/usr/bin/node", True),
         ("claude", ["bun", "/x/@anthropic-ai/claude-code/cli.js", "-p", "fix it"], "/usr/bin/bun", True),
-        ("claude", ["node", "server.js", "x", "y", "/@anthropic-ai/claude-code/"], "/usr/bin/node", False),
+        ("claude", ["node", "server.js", "/@anthropic-ai/claude-code/cli.js"], "/usr/bin/node", False),
+        ("claude", ["node", "dev.js", "--provider", "claude"], "/usr/bin/node", False),
+        ("claude", ["node", "dev.js", "packages/claude"], "/usr/bin/node", False),
+        ("claude", ["node", "bin/claude"], "/usr/bin/node", False),
+        ("claude", ["bun", "run", "claude"], "/usr/bin/bun", False),
+        ("claude", ["node", "-e", "1", "/x/@anthropic-ai/claude-code/cli.js"], "/usr/bin/node", False),
+        ("claude", ["node", "-r", "/x/@anthropic-ai/claude-code/cli.js"], "/usr/bin/node", False),
         ("claude", ["vim", "/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js"], "/usr/bin/vim", False),
         ("claude", ["bash", "-c", "claude"], "/usr/bin/bash", False),
         ("claude", ["codex"], "/usr/bin/codex", False),
@@ -180,7 +186,18 @@ def test_another_users_process_is_told_of(family: Family, monkeypatch: pytest.Mo
     ],
 )
 def test_a_product_is_told_by_program_or_script(product: str, arguments: list[str], program: str, fits: bool) -> None:
-    assert is_of(PRODUCTS[product], arguments, program) is fits
+    assert is_of(PRODUCTS[product], arguments, program, "/srv/api") is fits
+
+
+def test_a_script_is_followed_to_where_it_lies(tmp_path: Path) -> None:
+    package = tmp_path / "node_modules" / "@anthropic-ai" / "claude-code"
+    package.mkdir(parents=True)
+    (package / "cli.js").touch()
+    (tmp_path / "claude").symlink_to(package / "cli.js")
+
+    assert is_of(PRODUCTS["claude"], ["node", "claude"], "/usr/bin/node", str(tmp_path))
+    assert is_of(PRODUCTS["claude"], ["node", "cli.js"], "/usr/bin/node", str(package))
+    assert not is_of(PRODUCTS["claude"], ["node", "claude"], "/usr/bin/node", str(package))
 
 
 def test_a_new_one_is_found_again_without_any_log(family: Family) -> None:
