@@ -183,7 +183,7 @@ def is_of(product: Product, arguments: Sequence[str], program: str, folder: str 
     if not any(name.startswith(_RUNTIMES) for name in names):
         return False
     script = _script(arguments)
-    return script is not None and product.scripts in os.path.realpath(os.path.join(folder or "/", script))
+    return script is not None and product.scripts in os.path.realpath(Path(folder or "/") / script)
 
 
 def _script(arguments: Sequence[str]) -> str | None:

@@ -197,7 +197,7 @@ def test_a_script_is_followed_to_where_it_lies(tmp_path: Path) -> None:
 
     assert is_of(PRODUCTS["claude"], ["node", "claude"], "/usr/bin/node", str(tmp_path))
     assert is_of(PRODUCTS["claude"], ["node", "cli.js"], "/usr/bin/node", str(package))
-    assert not is_of(PRODUCTS["claude"], ["node", "claude"], "/usr/bin/node", str(package))
+    assert not is_of(PRODUCTS["claude"], ["node", "claude"], "/usr/bin/node", str(tmp_path / "elsewhere"))
 
 
 def test_a_new_one_is_found_again_without_any_log(family: Family) -> None:
