@@ -12,13 +12,14 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 
 from clawtop.control.config_hold import stood_before
+from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway_calls import Operator
-from clawtop.control.holds import Busy, HoldStore, OpenHolds
+from clawtop.control.holds import Busy, HoldStore, NotRemoved, OpenHolds
 from clawtop.control.outcomes import Asker, aborted, failed, paused, resumed, unsupported
 from clawtop.control.pausing import Pausing, Told, beside, runs_held
 from clawtop.control.planning import Survey, plan_for
 from clawtop.control.record import ConfigBefore, CronBefore, DamagedHold, HoldRecord, Stood
-from clawtop.control.resuming import Resuming
+from clawtop.control.resuming import Resumed, Resuming
 from clawtop.control.stopping import Stopping, items_of
 from clawtop.gateway.connection import GatewayAddress, connect
 from clawtop.gateway.errors import GatewayError, Refused
@@ -97,7 +98,7 @@ class GatewayControl:
                 quiet = await beside(stopping.quiet(began + _ABORT_SECONDS), stopping.run())
         except GatewayError as error:
             return [failed(self._target(agent), str(error)) for agent in agents]
-        took = _since(began)
+        took = milliseconds_since(began)
         return [aborted(self._target(agent), stopping.progress[agent], took, quiet=quiet) for agent in agents]
 
     async def verify(self, agents: Sequence[str], *, patience: float = 0.0) -> dict[str, tuple[HoldState, str]]:
@@ -171,7 +172,7 @@ class GatewayControl:
             return {
                 agent: results.get(agent) or await self._broken(agent, error, holds, pausing, asker) for agent in agents
             }
-        took = _since(began)
+        took = milliseconds_since(began)
         return results | {agent: paused(one, took, config_hold=self._config_hold) for agent, one in done.items()}
 
     async def _broken(
@@ -198,7 +199,7 @@ class GatewayControl:
                     await operator.switch_job(job.id, on=False)
                 except Refused as refused:
                     detail = refused.message
-                steps.append(Step(f"cron job {job.name} off", not detail, detail, _since(began)))
+                steps.append(Step(f"cron job {job.name} off", not detail, detail, milliseconds_since(began)))
             await holds.write(record.with_steps(tuple(steps)))
             results[agent] = unsupported(self._target(agent), steps, record)
         return results
@@ -208,7 +209,7 @@ class GatewayControl:
         for session in [it for it in survey.activity.sessions if it.agent == agent][:_MOST_CHATS]:
             began = time.monotonic()
             if await operator.abort_session(session.key):
-                steps.append(Step(f"chat run in {session.key}", done=True, milliseconds=_since(began)))
+                steps.append(Step(f"chat run in {session.key}", done=True, milliseconds=milliseconds_since(began)))
         return steps
 
     async def _resume(
@@ -222,18 +223,27 @@ class GatewayControl:
             async with self.operator(ACT) as operator:
                 resuming = Resuming(operator, holds, force=force, keep=keep, told=told)
                 done = await resuming.run()
-        except GatewayError as error:
+        except (GatewayError, OSError) as error:
             steps = {agent: tuple(resuming.results[agent].steps) if resuming else () for agent in agents}
-            return {agent: failed(self._target(agent), str(error), steps[agent], asker) for agent in agents}
-        results: dict[str, Result] = {}
+            why = f"what is undone cannot be written down ({error})" if isinstance(error, OSError) else str(error)
+            held = {agent: _asker(record) for agent, record in records.items() if agent not in unwritten - set(damaged)}
+            return {agent: failed(self._target(agent), why, steps[agent], held.get(agent)) for agent in agents}
         for agent, one in done.items():
-            target = self._target(agent)
             if not (one.conflicts or one.problems):
-                if agent in damaged:
-                    one.notes.append(f"the unreadable hold file lies in {self._store.set_aside(target)}")
-                self._store.remove(target)
-            results[agent] = resumed(target, one, holds.records[agent], damaged.get(agent))
-        return results
+                self._lift(agent, one, damaged=agent in damaged)
+        return {
+            agent: resumed(self._target(agent), one, holds.records[agent], damaged.get(agent))
+            for agent, one in done.items()
+        }
+
+    def _lift(self, agent: str, one: Resumed, *, damaged: bool) -> None:
+        try:
+            aside = self._store.lift(self._target(agent), damaged=damaged)
+        except NotRemoved as error:
+            one.problems.append(str(error))
+            return
+        if aside is not None:
+            one.notes.append(f"the unreadable hold file lies in {aside}")
 
     async def _recent_survey(self, operator: Operator) -> Survey:
         """What was read when the question was opened, if that is not long ago; it is used once."""
@@ -328,5 +338,5 @@ def _active(agent: str, survey: Survey) -> list[str]:
     return [item.label for item in items_of(agent, survey.activity, survey.sessions_of(agent))]
 
 
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)
+def _asker(record: HoldRecord) -> Asker:
+    return Asker(record.by, record.reason, record.since)

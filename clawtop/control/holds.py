@@ -28,11 +28,23 @@ class Busy(ClawtopError):
     """Another clawtop is acting on this target at this moment."""
 
 
+class NotRemoved(ClawtopError):
+    """A hold was undone and its file stays."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        why = error.strerror or str(error)
+        super().__init__(
+            f"it goes on; its hold file {path} could not be removed ({why}): remove it, or resume it once more, "
+            "before another clawtop takes it for held"
+        )
+
+
 class HoldStore:
     """The holds of one state directory. Its methods block for as long as the disk takes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._left_over: set[Target] = set()
 
     def path(self, target: Target) -> Path:
         """Where the hold on this target lies, if there is one."""
@@ -57,6 +69,7 @@ class HoldStore:
     def write(self, record: HoldRecord) -> None:
         """Put the hold in its place, so that it survives the loss of power. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._left_over.discard(record.target)
         path = self.path(record.target)
         handle, beside = tempfile.mkstemp(prefix=f".{path.stem[:60]}-", suffix=".tmp", dir=self._folder)
         try:
@@ -69,8 +82,29 @@ class HoldStore:
             Path(beside).unlink(missing_ok=True)  # it is there only where it did not come into its place
         self._sync_folder()
 
+    def stands(self, target: Target) -> bool:
+        """Whether a hold lies on disk, and is none that was lifted here and could not be taken away."""
+        return target not in self._left_over and self.path(target).exists()
+
+    def lift(self, target: Target, *, damaged: bool) -> Path | None:
+        """The hold is undone: take its file away, or one that cannot be read out of the way; where it lies then.
+
+        Raises NotRemoved: the file that stays stands for no hold any more, as far as this store is asked.
+        """
+        self._left_over.add(target)
+        aside: Path | None = None
+        try:
+            if damaged:
+                aside = self.set_aside(target)
+            else:
+                self.remove(target)
+        except OSError as error:
+            raise NotRemoved(self.path(target), error) from None
+        self._left_over.discard(target)
+        return aside
+
     def remove(self, target: Target) -> None:
-        """The hold is lifted: forget what stood before it. Raises OSError."""
+        """Forget what stood before the hold. Raises OSError."""
         self.path(target).unlink(missing_ok=True)
         self._sync_folder()
 

@@ -1,7 +1,6 @@
 """Agents that no gateway can stop: a command or an HTTP call of the user's own does it, as `[[control.hook]]` says."""
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Mapping
@@ -119,12 +118,21 @@ async def _run(call: HookCommand, fields: Mapping[str, str]) -> str:
     finally:
         output.cancel()
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await _kill(process)
     if code:
         raise HookFailed(f"{_named(call)} ended with {code}" + (f": {said}" if said else ""))
     return said
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except PermissionError:
+        # it has become somebody else's (sudo): it ends when it likes, and nobody waits for that
+        return
+    except ProcessLookupError:
+        pass
+    await process.wait()
 
 
 async def _output(process: asyncio.subprocess.Process) -> str:

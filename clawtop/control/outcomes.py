@@ -40,7 +40,7 @@ def paused(one: Paused, took: int, *, config_hold: bool) -> Result:
 
 
 def failed(target: Target, why: str, steps: Sequence[Step] = (), asker: Asker | None = None) -> Result:
-    """A command that could not be carried out, or only in part. With `asker` a hold may stand in part."""
+    """A command that could not be carried out, or only in part. With `asker` a hold of theirs may stand in part."""
     done = [step.what for step in steps if step.done]
     detail = why + (f"; done before: {', '.join(done)}" if done else "")
     hold = None if asker is None else Hold(target, HoldState.FAILED, asker.at, asker.by, asker.reason, detail)
@@ -94,6 +94,7 @@ def resumed(target: Target, one: Resumed, record: HoldRecord, damage: str | None
         hold=hold,
         steps=tuple(one.steps),
         conflicts=tuple(one.conflicts),
+        lifted=verified,
     )
 
 

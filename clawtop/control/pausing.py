@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from clawtop.control.config_hold import HELD_MODEL, Roster, UnreadableConfig, hold_patch, is_held, stood_before
+from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.endings import Endings
 from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
 from clawtop.control.gateway_facts import Job, Session
@@ -129,7 +130,7 @@ class Pausing:
             await self._patch_config(self._survey.roster)
         except (Refused, UnreadableConfig) as error:
             self._config_trouble = str(error)
-        milliseconds = _since(began)
+        milliseconds = milliseconds_since(began)
         for agent in self._holds.records:
             done = not self._config_trouble
             self._steps[agent].append(Step(CONFIG_HELD, done, self._config_trouble, milliseconds))
@@ -182,7 +183,7 @@ class Pausing:
                 detail = f"the gateway keeps it on ({error.message}); {what}"
             except TimedOut as error:
                 detail = str(error)
-        self._steps[agent].append(Step(f"cron job {job.name} off", not detail, detail, _since(began)))
+        self._steps[agent].append(Step(f"cron job {job.name} off", not detail, detail, milliseconds_since(began)))
 
     async def _clear_models(self, agent: str, sessions: Sequence[Session]) -> None:
         """Look up each session's own model, write all of them down, then take them away."""
@@ -211,7 +212,9 @@ class Pausing:
                 detail = "" if left is None else f"it still has {left.model}"
             except (Refused, TimedOut) as error:
                 detail = str(error)
-        self._steps[agent].append(Step(f"model of {session.key} cleared", not detail, detail, _since(began)))
+        self._steps[agent].append(
+            Step(f"model of {session.key} cleared", not detail, detail, milliseconds_since(began))
+        )
 
     async def _verify(self) -> dict[str, list[str]]:
         """What does not hold yet, by agent. What came up since the plan was made is held in further passes."""
@@ -289,7 +292,3 @@ async def beside(work: Awaitable[T], watch: Awaitable[None]) -> T:
         for task in (working, watching):
             task.cancel()
         await asyncio.gather(working, watching, return_exceptions=True)
-
-
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)

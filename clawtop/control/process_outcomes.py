@@ -46,9 +46,17 @@ def asked(record: HoldRecord, doubtful: Sequence[ProcessBefore], damage: str | N
 
 
 def resumed(
-    record: HoldRecord, going: Going, spared: Sequence[str], again: Sequence[ProcessBefore], damage: str | None
+    record: HoldRecord,
+    going: Going,
+    spared: Sequence[str],
+    again: Sequence[ProcessBefore],
+    damage: str | None,
+    remains: str | None,
 ) -> Result:
-    """A resume that was carried out. `spared` are the agents whose holds keep some, `again` those that stopped anew."""
+    """A resume that was carried out. `spared` are the agents whose holds keep some, `again` those that stopped anew.
+
+    `remains` says that and why the hold file is still there, though it holds nothing any more.
+    """
     left = [each for each in record.tree.processes if each.stopped] if record.tree is not None else []
     terminals = list(dict.fromkeys(each.terminal for each in going.sent if each.terminal))
     said = [f"{many(len(going.sent) - len(again))} {'goes' if len(going.sent) == 1 else 'go'} on"]
@@ -59,12 +67,13 @@ def resumed(
     said += [f"{many(len(left))} that had been stopped before left so"] if left else []
     said += [f"{many(len(going.spared))} held still with {', '.join(spared)}"] if going.spared else []
     said += [*going.problems, *([damage] if damage is not None else [])]
-    detail = "; ".join(said)
+    detail = "; ".join(said if remains is None else [remains, *said])
     hold = None
-    if going.problems:
+    if going.problems or remains is not None:
         hold = Hold(record.target, HoldState.FAILED, record.since, record.by, record.reason, detail)
-    verified = not (going.problems or again or going.spared)
-    return Result(record.target, verified=verified, detail=detail, hold=hold, steps=tuple(going.steps))
+    verified = not (going.problems or again or going.spared or remains is not None)
+    steps = tuple(going.steps)
+    return Result(record.target, verified=verified, detail=detail, hold=hold, steps=steps, lifted=hold is None)
 
 
 def aborted(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.process_table import (
     Identity,
     Line,
@@ -156,7 +157,7 @@ class Halt:
                 self._write()
             loose = self._loose()
             if not loose:
-                self.settled = _since(self._began) if self.settled is None else self.settled
+                self.settled = milliseconds_since(self._began) if self.settled is None else self.settled
                 moved = self._moved()
                 tries += 1
                 if not moved or tries > _TRIES:
@@ -183,7 +184,7 @@ class Halt:
                 self.steps[it] = Step(f"{label(each)} stopped", done=False, detail=str(error))
                 continue
             if sent and it not in self.steps:
-                self.steps[it] = Step(f"{label(each)} stopped", done=True, milliseconds=_since(began))
+                self.steps[it] = Step(f"{label(each)} stopped", done=True, milliseconds=milliseconds_since(began))
         self._wait(level)
 
     def _wait(self, level: Sequence[ProcessBefore]) -> None:
@@ -365,7 +366,3 @@ def grown(before: Sequence[LogBefore], now: Sequence[LogBefore]) -> list[str]:
     """Which logs do not stand as they stood, in words; one that is new has grown."""
     known = {log.path: log for log in before}
     return [f"its log {log.path} still grows" for log in now if known.get(log.path, replace(log, size=0)) != log]
-
-
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)

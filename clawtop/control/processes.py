@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from clawtop.control.holds import Busy, HoldStore
+from clawtop.control.elapsed import milliseconds_since
+from clawtop.control.holds import Busy, HoldStore, NotRemoved
 from clawtop.control.outcomes import Asker, failed
 from clawtop.control.process_outcomes import aborted, asked, paused, resumed, unsupported
 from clawtop.control.process_plan import HINT, LocalAgent, plan_of, revived, unknown
@@ -19,6 +20,7 @@ from clawtop.control.process_search import Found, find, find_again, logs_now, lo
 from clawtop.control.process_table import Identity, ProcessTable, State
 from clawtop.control.process_tree import Going, Halt, Tree, WithClawtop, end, grown, identity_of, label
 from clawtop.control.record import DamagedHold, HoldRecord, ProcessBefore, Search, TreeBefore
+from clawtop.control.rules import rule_for
 from clawtop.model.commands import About, Hold, HoldState, Plan, Result, Target
 
 _STOP_SECONDS = 5.0
@@ -135,13 +137,16 @@ class ProcessControl:
             return HoldState.FAILED, str(error)
 
     def keep(self, target: Target) -> Kept | None:
-        """Stop once more whatever of a held agent goes on or is new; None while another clawtop acts on it."""
+        """Stop once more whatever of a held agent goes on or is new.
+
+        None while another clawtop acts on it, and for a hold of which only the file is left.
+        """
         try:
             with self._store.lock(target):
                 record = self._store.read(target)
                 if record is None or record.tree is None:
                     return Kept(lifted=True)
-                return self._keep(record, record.tree)
+                return self._keep(record, record.tree) if self._store.stands(target) else None
         except Busy:
             return None
         except (DamagedHold, WithClawtop, OSError) as error:
@@ -173,7 +178,7 @@ class ProcessControl:
             why = f"the hold cannot be written down ({error})" if isinstance(error, OSError) else str(error)
             steps = tuple(halt.steps.values())
             return failed(target, why + ("" if steps else ", so nothing was stopped"), steps, asker)
-        took = _since(began)
+        took = milliseconds_since(began)
         return paused(record, tree.alive(), halt, took)
 
     def _why_not(self, tree: Tree, found: Found) -> str | None:
@@ -210,34 +215,42 @@ class ProcessControl:
         except DamagedHold as error:
             record, damage = self._guessed(agent, asker), str(error)
         if record is None or record.tree is None:
-            return self._unknown_hold(target, asker, damage, keep=keep)
+            return self._unknown_hold(target, record, asker, damage, keep=keep)
         doubtful = [each for each in record.tree.processes if each.stopped is None and self._is_stopped(each)]
         if doubtful and not (force or keep):
             return asked(record, doubtful, damage)
         members = [replace(each, stopped=keep) if each.stopped is None else each for each in record.tree.processes]
         record = replace(record, tree=replace(record.tree, processes=tuple(members)))
+        remains: str | None = None
         with self._lock(_RESUMES):
             others = self._others(target)
             going = Going(self._table, members, others)
             going.run()
             if not going.problems:
-                self._lift(target, damaged=damage is not None)
-        return resumed(record, going, self._holders(target, going.spared), going.stopped_again(), damage)
+                remains = self._lift(target, damaged=damage is not None)
+        return resumed(record, going, self._holders(target, going.spared), going.stopped_again(), damage, remains)
 
-    def _unknown_hold(self, target: Target, asker: Asker, damage: str | None, *, keep: bool) -> Result:
+    def _unknown_hold(
+        self, target: Target, record: HoldRecord | None, asker: Asker, damage: str | None, *, keep: bool
+    ) -> Result:
+        if record is not None:
+            return failed(target, f"it is held by {record.hook or record.gateway}: only that way it is let go on")
         if damage is None:
-            return failed(target, "it is not held")
+            return Result(target, verified=False, detail="it is not held", lifted=True)
         if not keep:
             why = "which processes it has stopped is not known: see to them by hand, then close the hold (--keep)"
             return failed(target, f"{damage}; {why}", asker=asker)
         aside = self._store.set_aside(target)
-        return Result(target, verified=True, detail=f"the hold is closed; its unreadable file lies in {aside}")
+        detail = f"the hold is closed; its unreadable file lies in {aside}"
+        return Result(target, verified=True, detail=detail, lifted=True)
 
-    def _lift(self, target: Target, *, damaged: bool) -> None:
-        if damaged:
-            self._store.set_aside(target)
-        else:
-            self._store.remove(target)
+    def _lift(self, target: Target, *, damaged: bool) -> str | None:
+        """Why the file of a hold that is undone stays, None where it does not."""
+        try:
+            self._store.lift(target, damaged=damaged)
+        except NotRemoved as error:
+            return str(error)
+        return None
 
     def _holders(self, target: Target, spared: Sequence[ProcessBefore]) -> list[str]:
         """The agents whose holds keep these."""
@@ -273,7 +286,7 @@ class ProcessControl:
             steps = end(tree, _GRACE_SECONDS, _KILL_SECONDS)
         except WithClawtop as error:
             return failed(agent.target, f"nothing was done: {error}")
-        return aborted(agent.target, there, tree.alive(), steps, _since(began), held=bool(known))
+        return aborted(agent.target, there, tree.alive(), steps, milliseconds_since(began), held=bool(known))
 
     def _look(self, record: HoldRecord, before: TreeBefore) -> _Look:
         tree = self._tree(record.target, before.processes)
@@ -310,7 +323,9 @@ class ProcessControl:
         return search_of(name, agent.works), find(self._table, name, agent.works), logs
 
     def _rule(self, target: Target, about: About) -> ProcessRule | None:
-        return next((rule for rule in self._rules if rule.matches(target, about)), None)
+        record, _ = self._old(target)
+        search = None if record is None or record.tree is None else record.tree.search
+        return rule_for(self._rules, target, about, lambda rule: rule.search == search)
 
     def _tree(self, target: Target, known: Sequence[ProcessBefore], *, doubted: bool = False) -> Tree:
         return Tree(self._table, known, held=lambda: self._others(target), doubted=doubted)
@@ -368,7 +383,3 @@ def _standing(look: _Look) -> tuple[HoldState, str]:
 def _first_of(members: Sequence[ProcessBefore]) -> str:
     more = f" and {len(members) - 1} more" if len(members) > 1 else ""
     return f"{label(members[0])}{more}"
-
-
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)

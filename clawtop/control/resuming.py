@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from clawtop.control.config_hold import Roster, UnreadableConfig, is_held, stood_before, undo_patch
+from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
 from clawtop.control.gateway_facts import Job, Session
 from clawtop.control.holds import OpenHolds
@@ -90,7 +91,7 @@ class Resuming:
                 result.problems.append(f"{before.key} does not take {before.model} back: {error}")
                 return before
         result.steps.append(
-            Step(f"model of {before.key} back to {before.model}", done=True, milliseconds=_since(began))
+            Step(f"model of {before.key} back to {before.model}", done=True, milliseconds=milliseconds_since(began))
         )
         return None
 
@@ -118,7 +119,7 @@ class Resuming:
             self._config_failed(before, str(error))
             return
         for agent in before:
-            self.results[agent].steps.append(Step("config back", done=True, milliseconds=_since(began)))
+            self.results[agent].steps.append(Step("config back", done=True, milliseconds=milliseconds_since(began)))
 
     async def _after_late_writes(self, roster: Roster, before: Mapping[str, ConfigBefore]) -> Roster:
         """The config once the hold's own write has come through, if it may still be under way.
@@ -192,7 +193,7 @@ class Resuming:
             except (Refused, TimedOut) as error:
                 result.problems.append(f"cron job {before.name} could not be switched on: {error}")
                 return before
-        result.steps.append(Step(f"cron job {before.name} on", done=True, milliseconds=_since(began)))
+        result.steps.append(Step(f"cron job {before.name} on", done=True, milliseconds=milliseconds_since(began)))
         return None
 
     async def _verify(self) -> None:
@@ -215,7 +216,3 @@ class Resuming:
             self.results[agent].problems.append("its model in the config is not what it was")
         elif now.denied and not before.denied:
             self.results[agent].problems.append("its config still denies it a tool")
-
-
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway_calls import Operator
 from clawtop.control.gateway_facts import Activity, Session, Task, family
 from clawtop.gateway.errors import ConnectionLost, GatewayError, Refused, TimedOut
@@ -175,7 +176,7 @@ class Stopping:
             ran, detail = False, str(error)
         before = progress.steps.get(item)
         if ran or before is None:
-            progress.steps[item] = Step(item.label, ran, detail, round((time.monotonic() - began) * 1000))
+            progress.steps[item] = Step(item.label, ran, detail, milliseconds_since(began))
         if ran and self._cut_off is not None:
             self._cut_off(agent, item)
         self._answered[item] = time.monotonic()
@@ -195,7 +196,7 @@ class Stopping:
                 return self._operator.cancel_task(item.id, _REASON)
 
     def _now(self) -> int:
-        return round((time.monotonic() - self.since) * 1000)
+        return milliseconds_since(self.since)
 
 
 def items_of(agent: str, activity: Activity, known: frozenset[str], *, commands: bool = False) -> Iterable[Item]:

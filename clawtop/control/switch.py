@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from clawtop.control.audit import Audit, this_person
+from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway import GatewayControl
 from clawtop.control.holds import HoldStore, standing
 from clawtop.control.hook import HookRule
@@ -21,23 +22,38 @@ from clawtop.control.process_plan import LocalAgent
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_watch import ProcessWatch
 from clawtop.control.processes import Kept, ProcessControl
+from clawtop.control.record import DamagedHold
 from clawtop.control.watch import Watch
 from clawtop.gateway.connection import GatewayAddress
-from clawtop.model.commands import Abort, About, Command, Hold, HoldState, Outcome, Pause, Plan, Result, Resume, Target
+from clawtop.model.commands import (
+    Abort,
+    About,
+    Command,
+    Hold,
+    HoldState,
+    Means,
+    Outcome,
+    Pause,
+    Plan,
+    Result,
+    Resume,
+    Target,
+)
 from clawtop.model.errors import ClawtopError
 from clawtop.model.local import LocalWork
 
 _GATEWAYS_AT_ONCE = 8
 _ENDING_SECONDS = 20.0
 _KEPT = frozenset({HoldState.PAUSED, HoldState.FAILED, HoldState.REQUESTED})
+_UNDER_WAY = frozenset({HoldState.REQUESTED, HoldState.STOPPING})
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
     """How agents are reached: the gateway of a target, None where it has none; what is known of it beside that.
 
-    What the config names comes first, by `processes` or else by `hooks`; then the processes of the works that an agent
-    of this machine has; then its gateway.
+    An agent that is held is reached as it was when it was held. Else what the config names comes first, by `processes`
+    or else by `hooks`; then the processes of the works that an agent of this machine has; then its gateway.
 
     With `config_hold` off no gateway's config is changed, and holds are kept only as long as clawtop runs.
     """
@@ -89,10 +105,14 @@ class Switch:
         """The hold on each target that has one, as far as it is known now."""
         return MappingProxyType(dict(self._holds))
 
-    async def start(self, *, keep: bool = True) -> None:
-        """Take over the holds on disk: they are `requested` until they are verified. With `keep` they are kept, too."""
+    def take_over(self) -> None:
+        """Know the holds on disk from now on: they are `requested` until they are verified."""
         self._holds.update(standing(self._store))
         self._on_change()
+
+    async def start(self, *, keep: bool = True) -> None:
+        """Take over the holds on disk and verify them. With `keep` they are kept, too."""
+        self.take_over()
         if not keep:
             await self.verify(patience=_ENDING_SECONDS)
             return
@@ -143,14 +163,14 @@ class Switch:
         except OSError as error:
             why = f"nothing was done, because the audit log cannot be written: {error}"
             return Outcome(command, tuple(failed(target, why) for target in targets), 0)
+        before = {target: hold for target in targets if (hold := self._holds.get(target)) is not None}
         if isinstance(command, Pause):
             for target in targets:
                 self._tell(target, HoldState.REQUESTED, "", asker)
         results = await self._results(command, targets, asker)
         if not isinstance(command, Abort):
-            self._take(results)
-        took = round((time.monotonic() - began) * 1000)
-        outcome = Outcome(command, tuple(results[target] for target in targets), took)
+            self._take(results, before)
+        outcome = Outcome(command, tuple(results[target] for target in targets), milliseconds_since(began))
         with contextlib.suppress(OSError):
             # the request stands there already, and nothing can be undone by not telling
             self._audit.outcome(self._now(), self._who(asker), outcome)
@@ -178,8 +198,9 @@ class Switch:
 
     async def _hold_again(self, control: GatewayControl, targets: Sequence[Target]) -> None:
         asker = Asker(self._person, "the gateway is back", self._now())
+        before = dict(self._holds)
         results = await control.pause([target.agent for target in targets], asker, self._told(control, asker))
-        self._take({result.target: result for result in results})
+        self._take({result.target: result for result in results}, before)
 
     async def _results(self, command: Command, targets: Sequence[Target], asker: Asker) -> dict[Target, Result]:
         limit = asyncio.Semaphore(_GATEWAYS_AT_ONCE)
@@ -209,7 +230,7 @@ class Switch:
                 return await control.abort(agents, commands=command.commands)
 
     async def _without_gateway(self, command: Command, target: Target, asker: Asker) -> Result:
-        if not self._is_local(target):
+        if self._means(target) is not Means.PROCESS:
             return await self._hooked.carry_out(_verb(command), target, self._ways.about(target), asker)
         processes, loop = self._processes, asyncio.get_running_loop()
         # what a hold has stopped it knows by itself, and reading logs takes long
@@ -229,27 +250,40 @@ class Switch:
 
     async def _plan_without_gateway(self, target: Target) -> Plan:
         held = self._holds.get(target)
-        if self._is_local(target):
+        if self._means(target) is Means.PROCESS:
             return await asyncio.to_thread(self._processes.plan, self._local(target), held)
         return self._hooked.plan(target, self._ways.about(target), held)
 
-    def _is_local(self, target: Target) -> bool:
-        """Whether this target is reached by its processes."""
-        about = self._ways.about(target)
-        if self._processes.has_stopped(target) or self._processes.has_rule(target, about):
-            return True
-        return not self._hooked.has_rule(target, about) and bool(self._ways.works_of(target))
+    def _means(self, target: Target) -> Means:
+        """By which way this target is reached: the one by which it is held, else as `Ways` has it."""
+        held, about = self._held_by(target), self._ways.about(target)
+        if held is not None:
+            return held
+        if self._processes.has_rule(target, about):
+            return Means.PROCESS
+        if self._ways.works_of(target):
+            return Means.HOOK if self._hooked.has_rule(target, about) else Means.PROCESS
+        return Means.HOOK if self._ways.gateway_of(target) is None else Means.GATEWAY
+
+    def _held_by(self, target: Target) -> Means | None:
+        try:
+            record = self._store.read(target)
+        except DamagedHold:
+            return None
+        if record is not None and record.tree is not None:
+            return Means.PROCESS
+        if record is not None and record.hook is not None:
+            return Means.HOOK
+        of_gateway = record is not None and record.gateway is not None and self._ways.gateway_of(target) is not None
+        return Means.GATEWAY if of_gateway else None
 
     def _local(self, target: Target) -> LocalAgent:
         return LocalAgent(target, self._ways.about(target), tuple(self._ways.works_of(target)))
 
-    def _is_of_a_gateway(self, target: Target) -> bool:
-        return not self._is_local(target) and not self._ways.works_of(target)
-
     def _by_gateway(self, targets: Collection[Target]) -> dict[GatewayControl | None, list[Target]]:
         groups: dict[GatewayControl | None, list[Target]] = {}
         for target in dict.fromkeys(targets):
-            address = self._ways.gateway_of(target) if self._is_of_a_gateway(target) else None
+            address = self._ways.gateway_of(target) if self._means(target) is Means.GATEWAY else None
             control = None if address is None else self._control(target.host, address)
             groups.setdefault(control, []).append(target)
         return groups
@@ -281,7 +315,7 @@ class Switch:
         if hold is None:
             return
         if kept.lifted:
-            self._take({target: Result(target, verified=True, detail="lifted by somebody else")})
+            self._take({target: Result(target, verified=True, detail="lifted by somebody else", lifted=True)}, {})
             return
         # one that cannot be kept still is not told of at each look
         if kept.again and not (kept.state is hold.state is HoldState.FAILED):
@@ -295,15 +329,28 @@ class Switch:
             self._holds[target] = replace(hold, state=state, detail=detail or hold.detail)
             self._on_change()
 
-    def _take(self, results: Mapping[Target, Result]) -> None:
+    def _take(self, results: Mapping[Target, Result], before: Mapping[Target, Hold]) -> None:
+        """Learn what became of a command, `before` it stood so."""
         for target, result in results.items():
-            if result.hold is not None:
-                self._holds[target] = result.hold
+            hold = result.hold
+            if hold is None and not result.lifted:
+                hold = self._still(target, before.get(target), result.detail)
+            if hold is not None:
+                self._holds[target] = hold
             else:
                 self._holds.pop(target, None)
                 self._stopped_again.pop(target, None)
         self._keep_watches()
         self._on_change()
+
+    def _still(self, target: Target, before: Hold | None, detail: str) -> Hold | None:
+        """The hold on a target that a command has left as it was, None where there was none."""
+        now = self._holds.get(target)
+        if now is None:
+            return None
+        # another command may have come to its end meanwhile: only what this one has told on the way is taken back
+        known = before if now.state in _UNDER_WAY else now
+        return None if known is None else replace(known, detail=detail)
 
     def _told(self, control: GatewayControl, asker: Asker) -> Callable[[str, HoldState, str], None]:
         return lambda agent, state, detail: self._tell(Target(control.host, agent), state, detail, asker)
@@ -325,7 +372,7 @@ class Switch:
     def _keep_watches(self) -> None:
         """Watch the gateways of the holds there are, and no others."""
         kept = [target for target, hold in self._holds.items() if hold.state in _KEPT]
-        groups = self._by_gateway([] if self._readonly else [it for it in kept if self._store.path(it).exists()])
+        groups = self._by_gateway([] if self._readonly else [it for it in kept if self._store.stands(it)])
         for control in {*self._watches, *(it for it in groups if it is not None)}:
             agents = [target.agent for target in groups.get(control, [])]
             if not agents:

@@ -244,6 +244,8 @@ class Result:
 
     `settled` is how long it took until none of its runs was active for the first time, `verified_after` until all that
     was asked for was seen to hold; None where it was not. `detail` says in one line what a person should know.
+    `hold` is how the hold stands now; where it is None, one that stood before is undone with `lifted`, by this command
+    or by somebody else, and stands as it did without.
     """
 
     target: Target
@@ -254,6 +256,7 @@ class Result:
     settled: int | None = None
     verified_after: int | None = None
     conflicts: tuple[Conflict, ...] = ()
+    lifted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

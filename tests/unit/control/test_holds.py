@@ -1,5 +1,6 @@
 """The hold files: complete or not there, never lost, never taken for something else."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawtop.control.holds import Busy, HoldStore, OpenHolds
+from clawtop.control.holds import Busy, HoldStore, NotRemoved, OpenHolds
 from clawtop.control.record import (
     ConfigBefore,
     CronBefore,
@@ -113,6 +114,28 @@ def test_a_write_that_fails_leaves_the_old_hold(tmp_path: Path, monkeypatch: pyt
 
     assert store.read(CODER) == record("old")
     assert [path.name for path in (tmp_path / "holds").iterdir()] == [store.path(CODER).name]
+
+
+def test_a_file_that_cannot_be_removed_stands_for_no_hold_until_there_is_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, record = HoldStore(tmp_path), HoldRecord(Target("local", "coder"), 1, "me@here", 1)
+    store.write(record)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as stubborn:
+        stubborn.setattr(Path, "unlink", refuse)
+        with pytest.raises(NotRemoved, match=r"could not be removed .Read-only file system.: remove it"):
+            store.lift(record.target, damaged=False)
+    left_over = store.read(record.target), store.stands(record.target)
+    store.write(record)
+
+    assert left_over == (record, False)
+    assert store.stands(record.target)
+    store.lift(record.target, damaged=False)
+    assert store.read(record.target) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema":"clawtop/hold/9"}', b"\xff\x00"])

@@ -1,7 +1,9 @@
 """Hooks: the user's own command or request, its words, its time limit."""
 
 import asyncio
+import errno
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,6 +65,27 @@ async def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) 
         await run_hook(python(program, timeout=3), BOT, ABOUT, "pause", None)
 
     assert await asyncio.wait_for(life, 10) == "born"
+
+
+async def test_one_that_hangs_and_may_not_be_killed_has_been_run_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, groups = os.killpg, []
+
+    def refuse(group: int, _: int) -> None:
+        groups.append(group)
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", refuse)
+    rule = HookRule("mine", pause=python("import time; time.sleep(60)", timeout=0.2))
+    control = HookControl(HoldStore(tmp_path), (rule,))
+    async with asyncio.timeout(20):
+        result = await control.carry_out("pause", BOT, ABOUT, ME)
+    real(groups[0], signal.SIGKILL)
+
+    assert not result.verified
+    assert "took longer than 0.2 s" in result.detail
+    assert result.hold is not None
 
 
 @pytest.mark.parametrize("arguments", [(), ("/no/such/program",), ("\0",)])

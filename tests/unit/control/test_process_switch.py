@@ -1,6 +1,7 @@
 """The switch beside agents that are processes: who is reached how, what is kept, what is written into the audit log."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from clawtop.control.holds import HoldStore
 from clawtop.control.hook import HookCommand, HookRule
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_table import ProcessTable, State
@@ -51,12 +53,17 @@ class Stage:
         self.changed = asyncio.Event()
 
     def switch(
-        self, *, hooks: tuple[HookRule, ...] = (), processes: tuple[ProcessRule, ...] = (), readonly: bool = False
+        self,
+        *,
+        hooks: tuple[HookRule, ...] = (),
+        processes: tuple[ProcessRule, ...] = (),
+        readonly: bool = False,
+        project: str = "api",
     ) -> Switch:
-        """Another clawtop."""
+        """Another clawtop. `project` is what the agent has spent most on."""
         ways = Ways(
             lambda target: NOWHERE if target.host == "local" else None,
-            lambda _: About(project="api"),
+            lambda _: About(project=project),
             hooks,
             works_of=lambda target: (self._work,) if target == BOT else (),
             processes=processes,
@@ -69,6 +76,10 @@ class Stage:
             while not holds():
                 self.changed.clear()
                 await self.changed.wait()
+
+    def holds(self) -> HoldStore:
+        """The holds on disk."""
+        return HoldStore(self._folder / "state" / "holds")
 
     def audit(self) -> list[dict[str, Any]]:
         """The lines of the audit log."""
@@ -104,6 +115,50 @@ async def test_what_the_config_names_comes_first(stage: Stage, family: Family) -
 
     assert hooked.means is Means.HOOK
     assert [plan.means for plan in ruled] == [Means.PROCESS, Means.PROCESS]
+
+
+async def test_a_hold_is_undone_as_it_was_made_whatever_the_agent_does_most_by_then(
+    stage: Stage, family: Family, tmp_path: Path
+) -> None:
+    rules = tuple(
+        HookRule(
+            name,
+            project=name,
+            pause=HookCommand((sys.executable, "-c", "pass"), 20.0),
+            resume=HookCommand((sys.executable, "-c", f"open({str(tmp_path / f'by-{name}')!r}, 'w')"), 20.0),
+        )
+        for name in ("web", "api")
+    )
+    by_web = stage.switch(hooks=rules, project="web")
+    await by_web.carry_out(Pause((BOT,)))
+    later = stage.switch(hooks=rules, processes=(ProcessRule("c*", "api", command=f"*{family.program} *"),))
+    (plan,) = await later.plan([BOT])
+    outcome = await later.carry_out(Resume((BOT,)))
+
+    assert plan.means is Means.HOOK
+    assert outcome.verified
+    assert (tmp_path / "by-web").exists()
+    assert not (tmp_path / "by-api").exists()
+    assert "T" not in family.states().values()
+
+
+async def test_a_second_pause_by_a_process_rule_takes_the_rule_of_the_first(stage: Stage, family: Family) -> None:
+    rules = (
+        ProcessRule("c*", "web", command=f"*{family.program} *"),
+        ProcessRule("c*", "api", command=f"*{family.program}*"),
+    )
+    await stage.switch(processes=rules, project="web").carry_out(Pause((BOT,)))
+    later = stage.switch(processes=rules)
+    again = await later.carry_out(Pause((BOT,)))
+    record = stage.holds().read(BOT)
+    resumed = await later.carry_out(Resume((BOT,)))
+    await later.stop()
+
+    assert again.verified
+    assert record is not None
+    assert record.tree is not None
+    assert record.tree.search == rules[0].search
+    assert resumed.verified
 
 
 async def test_pause_resume_and_abort_are_audited(stage: Stage, family: Family) -> None:
@@ -214,6 +269,34 @@ async def test_what_another_clawtop_lifts_is_lifted_here(stage: Stage, family: F
     await stage.until(lambda: not switch.holds())
     await switch.stop()
     assert "T" not in family.states().values()
+
+
+async def test_processes_that_go_on_are_let_be_though_their_hold_file_stays(
+    stage: Stage, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    switch = stage.switch()
+    await switch.carry_out(Pause((BOT,)))
+    with monkeypatch.context() as stubborn:
+        stubborn.setattr(HoldStore, "remove", read_only)
+        (result,) = (await switch.carry_out(Resume((BOT,)))).results
+    # a look of the watch that comes at the wrong moment
+    assert switch._processes.keep(BOT) is None
+    states = set(family.states().values())
+    hold = switch.holds()[BOT]
+    again = await switch.carry_out(Resume((BOT,)))
+    await switch.stop()
+
+    assert not result.verified
+    assert result.detail.startswith("it goes on; its hold file ")
+    assert "Read-only file system" in result.detail
+    assert "5 processes go on" in result.detail
+    assert "T" not in states
+    assert (hold.state, hold.detail) == (HoldState.FAILED, result.detail)
+    assert again.verified
+    assert BOT not in switch.holds()
 
 
 async def test_one_that_cannot_be_kept_still_is_told_of_once(
