@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from clawtop.sources import Source
     from clawtop.tui.options import ScreenOptions
 
+_LAST_LOOK_SECONDS = 5.0
 _SETTINGS = ("window", "group_by", "sort", "delay", "filter", "ascii", "mouse", "readonly")
 
 
@@ -54,12 +55,20 @@ def main(words: Sequence[str] | None = None) -> int:
     except ClawtopError as error:
         print(f"clawtop: {error}", file=sys.stderr)
         return TROUBLE
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; nothing may be flushed into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        _write_no_more()
         return FINE
+    except OSError as error:
+        _write_no_more()
+        print(f"clawtop: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        return TROUBLE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _write_no_more() -> None:
+    """Nothing may be flushed at exit into what cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_any_name(stream: object) -> None:
@@ -83,11 +92,11 @@ def _act(verb: str, options: argparse.Namespace) -> int:
     reach = Reach(sources, os.environ, _token_file(options))
 
     @cache
-    def known() -> list[control_cli.Known]:
+    def known() -> control_cli.Seen:
         return _known(sources, options)
 
     asks_more = settings.hooks or any(rule.project != "*" for rule in settings.processes)
-    seen = {agent.target: agent.about for agent in known()} if asks_more and verb != "holds" else {}
+    seen = {agent.target: agent.about for agent in known().agents} if asks_more and verb != "holds" else {}
 
     def about(target: Target) -> About:
         return seen.get(target, About())
@@ -103,29 +112,34 @@ def _act(verb: str, options: argparse.Namespace) -> int:
         )
         return Switch(state_folder(os.environ), ways, readonly=settings.readonly)
 
-    return control_cli.run(verb, options, control_cli.Scene(switch, reach.hosts, known))
+    return control_cli.run(verb, options, control_cli.Scene(switch, reach.hosts, known, reach.gateways))
 
 
-def _known(sources: Sequence["Source"], options: argparse.Namespace) -> "list[control_cli.Known]":
+def _known(sources: Sequence["Source"], options: argparse.Namespace) -> "control_cli.Seen":
     """Every agent that the sources speak of, with the projects that matter to what was asked for."""
-    from clawtop.control_cli import Known  # noqa: PLC0415
+    from clawtop.control_cli import Known, Seen  # noqa: PLC0415
     from clawtop.engine import Engine  # noqa: PLC0415
     from clawtop.model.commands import Target  # noqa: PLC0415
     from clawtop.model.selection import Scope  # noqa: PLC0415
-    from clawtop.model.snapshot import View, Window  # noqa: PLC0415
+    from clawtop.model.snapshot import Health, View, Window  # noqa: PLC0415
 
     engine = Engine(sources, View(window=Window.ALL), follow=False)
     engine.start()
     engine.caught_up(options.timeout)
     projects: dict[Target, set[str]] = {}
+    unread: dict[str, str] = {}
     for glob in (None, *getattr(options, "project", [])):
         view = View(window=Window.ALL, scope=Scope(projects=(glob,) if glob else ()))
-        for row in engine.look(view).result().rows:
+        snapshot = engine.look(view).result()
+        for row in snapshot.rows:
             spent = projects.setdefault(Target(*row.group), set())
             if row.project and row.counters.calls:
                 spent.add(row.project)
+        unread |= {it.uri: f"is down: {it.detail}" for it in snapshot.sources if it.health is Health.DOWN}
+        late = [it.uri for it in snapshot.sources if it.health is Health.READING]
+        unread |= dict.fromkeys(late, f"was not read to its end within {options.timeout:g} s (--timeout)")
     engine.stop()
-    return [Known(target, frozenset(names), engine.about(target)) for target, names in projects.items()]
+    return Seen([Known(it, frozenset(names), engine.about(it)) for it, names in projects.items()], unread)
 
 
 def _token_file(options: argparse.Namespace) -> Path | None:
@@ -273,18 +287,30 @@ def _engine(asked: _Asked, *, follow: bool) -> "Engine":
 def _once(asked: _Asked) -> int:
     engine = _engine(asked, follow=False)
     engine.start()
-    finished = engine.caught_up(asked.options.timeout)
-    snapshot = engine.snapshot if finished else engine.look(asked.view).result()
+    snapshot, finished = _read(engine, asked.view, asked.options.timeout)
     counters = _counters(asked, engine) if asked.options.format == "prometheus" else None
     engine.stop()
     if counters is None:
         _print(asked, snapshot)
     else:
         print(counters, end="")
+    return _ended(asked, snapshot, finished=finished)
+
+
+def _read(engine: "Engine", view: "View", timeout: float) -> tuple["Snapshot", bool]:
+    """What there was within `timeout` seconds, and whether that is all."""
+    if engine.caught_up(timeout):
+        return engine.snapshot, True
+    try:
+        return engine.look(view).result(_LAST_LOOK_SECONDS), False
+    except TimeoutError:  # it hangs in what one of its sources does
+        return engine.snapshot, False
+
+
+def _ended(asked: _Asked, snapshot: "Snapshot", *, finished: bool) -> int:
     if not finished:
         print(f"clawtop: not everything was read within {asked.options.timeout:g} s (--timeout)", file=sys.stderr)
-        return TROUBLE
-    return _health(asked, snapshot)
+    return max(_health(asked, snapshot), FINE if finished else TROUBLE)
 
 
 def _counters(asked: _Asked, engine: "Engine") -> str:
@@ -298,14 +324,14 @@ def _counters(asked: _Asked, engine: "Engine") -> str:
 def _batch(asked: _Asked) -> int:
     engine = _engine(asked, follow=True)
     engine.start()
-    engine.caught_up(asked.options.timeout)
+    finished = engine.caught_up(asked.options.timeout)
     shown = 0
     try:
         while True:
             _print(asked, engine.snapshot)
             shown += 1
             if shown == asked.options.iterations:
-                return _health(asked, engine.snapshot)
+                return _ended(asked, engine.snapshot, finished=finished)
             time.sleep(asked.settings.delay)
     finally:
         engine.stop()
@@ -348,11 +374,10 @@ def _doctor(asked: _Asked) -> int:
     view = asked.view if hasattr(asked.options, "window") else replace(asked.view, window=Window.ALL)
     engine = Engine([*asked.sources, *companions], view, follow=False)
     engine.start()
-    finished = engine.caught_up(asked.options.timeout)
-    snapshot = engine.look(view).result() if not finished else engine.snapshot
+    snapshot, finished = _read(engine, view, asked.options.timeout)
     engine.stop()
     print(doctor.examine(snapshot, named=asked.named, absent=_absent(asked)), end="")
-    return _health(asked, snapshot)
+    return _ended(asked, snapshot, finished=finished)
 
 
 def _screen(asked: _Asked) -> int:
@@ -429,11 +454,10 @@ def _log_to_file() -> None:
     folder = state_folder(os.environ)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handler: logging.Handler = logging.FileHandler(
-            folder / "clawtop.log", delay=True, encoding="utf-8", errors="replace"
-        )
+        handler: logging.Handler = logging.FileHandler(folder / "clawtop.log", encoding="utf-8", errors="replace")
     except OSError:
         handler = logging.NullHandler()
+    logging.raiseExceptions = False  # a log on a full disk must not write over the screen
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger("clawtop").addHandler(handler)
     logging.getLogger("clawtop").propagate = False

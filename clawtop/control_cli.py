@@ -4,13 +4,16 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
+from clawtop.control.gateway_calls import agents_at
 from clawtop.control.switch import Switch
+from clawtop.gateway.connection import GatewayAddress
+from clawtop.gateway.errors import GatewayError
 from clawtop.model.commands import (
     Abort,
     About,
@@ -29,7 +32,7 @@ from clawtop.model.commands import (
     Work,
     WorkKind,
 )
-from clawtop.model.errors import FINE, TROUBLE, UsageError
+from clawtop.model.errors import FINE, TROUBLE, ClawtopError, UsageError
 from clawtop.plain import printable
 
 VERBS = ("pause", "resume", "abort", "holds")
@@ -56,16 +59,26 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """All agents that were seen, and {source: why} of those that may have others, because they could not be read."""
+
+    agents: Sequence[Known] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """What the command line gives to these verbs.
 
     `switch` is called in the loop that it will belong to. `hosts` are those on which a plain name is looked for,
-    `known` reads everything there is and says which agents it speaks of: it may take long.
+    `known` reads everything there is and says which agents it speaks of: it may take long. `gateways` are those that
+    are asked for their agents, each with its host: one that has not worked yet is in no log.
     """
 
     switch: Callable[[], Switch]
     hosts: Sequence[str]
-    known: Callable[[], Sequence[Known]]
+    known: Callable[[], Seen]
+    gateways: Callable[[], Sequence[tuple[str, GatewayAddress]]] = tuple
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -108,7 +121,12 @@ async def _act(verb: str, options: argparse.Namespace, scene: Scene) -> int:
 
 async def _act_with(switch: Switch, verb: str, options: argparse.Namespace, scene: Scene) -> int:
     await switch.start(keep=False)
-    plans = await _plans(switch, options, scene)
+    picked = await _picked(switch, verb, options, scene)
+    for source, why in picked.unread.items():
+        _warn(f"{source} {why}")
+    if not picked.targets and picked.unread:
+        raise ClawtopError("no agent that could be seen fits what was asked for; nothing was done")
+    plans = await switch.plan(picked.targets)
     targets = tuple(plan.target for plan in plans)
     if not options.yes and verb != "resume":
         _say("\n".join(line for plan in plans for line in _question(verb, plan)))
@@ -116,66 +134,112 @@ async def _act_with(switch: Switch, verb: str, options: argparse.Namespace, scen
             _say("nothing was done")
             return TROUBLE
     command = _command(verb, targets, options)
-    outcome = await switch.carry_out(command)
+    outcome = await switch.carry_out(command) if targets else Outcome(command, (), 0)
     conflicts = [conflict for result in outcome.results for conflict in result.conflicts]
     if conflicts and not options.yes and isinstance(command, Resume) and (choice := await _choose(conflicts)):
         command = Resume(targets, options.reason, force=choice == "o", keep=choice == "n")
         outcome = await switch.carry_out(command)
     if options.json:
-        _say(json.dumps(_outcome(verb, outcome), ensure_ascii=True))
+        _say(json.dumps(_outcome(verb, outcome, picked.unread), ensure_ascii=True))
     else:
-        _say("\n".join(line for result in outcome.results for line in _told(verb, result)))
-    return FINE if outcome.verified else TROUBLE
+        _say("\n".join(line for result in outcome.results for line in _told(verb, result)) or "nothing is held")
+    return FINE if (outcome.verified or not targets) and not picked.unread else TROUBLE
 
 
-async def _plans(switch: Switch, options: argparse.Namespace, scene: Scene) -> list[Plan]:
-    """The plan for each agent that is meant. Raises UsageError for a name that nobody has."""
+class _Picked(NamedTuple):
+    """Who is meant, and {source: why} of those that may have others who are."""
+
+    targets: Sequence[Target]
+    unread: Mapping[str, str]
+
+
+async def _picked(switch: Switch, verb: str, options: argparse.Namespace, scene: Scene) -> _Picked:
+    """The agents that are meant. Raises UsageError for a name that nobody has, or that several have."""
     names = [name for name in options.agents if not _GLOB & set(name)]
-    broad = options.all or options.project or len(names) < len(options.agents)
-    known = await asyncio.to_thread(scene.known) if broad else None
-    targets: dict[Target, None] = {}
-    for each in known or ():
-        if _meant(each, options):
-            targets[each.target] = None
+    globs = len(names) < len(options.agents)
+    held = [Known(target) for target in switch.holds()] if verb != "pause" else []
+    # whom a resume may mean is on disk, but for the projects
+    seen = Seen()
+    if options.project or (verb != "resume" and (options.all or globs)):
+        seen = await _seen(scene)
+    every = [each for each in seen.agents if verb != "resume" or each.target in switch.holds()]
+    targets = dict.fromkeys(each.target for each in (*every, *held) if _meant(each, options))
     for name in names:
-        found = await _named(switch, name, scene)
-        targets |= dict.fromkeys(found)
-    if not targets:
-        raise UsageError("no agent there is fits what was asked for")
-    return await switch.plan(list(targets))
+        target = await _named(switch, verb, name, scene)
+        _check_project(name, target, seen, options.project)
+        targets[target] = None
+    if not targets and not seen.unread and not (verb == "resume" and options.all):
+        raise UsageError(f"no agent {'that is held' if verb == 'resume' else 'there is'} fits what was asked for")
+    return _Picked(tuple(targets), seen.unread)
+
+
+async def _seen(scene: Scene) -> Seen:
+    """Whoever has worked, and whoever a gateway has beside them."""
+    seen = await asyncio.to_thread(scene.known)
+    agents, unread = {each.target: each for each in seen.agents}, dict(seen.unread)
+    gateways = await asyncio.to_thread(scene.gateways)
+    listed = await asyncio.gather(*(agents_at(address) for _, address in gateways), return_exceptions=True)
+    for (host, address), found in zip(gateways, listed, strict=True):
+        if isinstance(found, GatewayError):
+            unread.setdefault(f"gateway:{address.url}", f"cannot be asked for its agents: {found}")
+        elif isinstance(found, BaseException):
+            raise found
+        else:
+            agents = {target: Known(target) for target in (Target(host, agent) for agent in found)} | agents
+    return Seen(tuple(agents.values()), unread)
 
 
 def _meant(each: Known, options: argparse.Namespace) -> bool:
     globs = [name for name in options.agents if _GLOB & set(name)]
-    projects = options.project
-    if projects and not any(fnmatchcase(project, glob) for project in each.projects for glob in projects):
+    if options.project and not _worked_for(each.projects, options.project):
         return False
     named = any(fnmatchcase(each.target.agent, glob) for glob in globs)
-    return bool(named or options.all or (projects and not options.agents))
+    return bool(named or options.all or (options.project and not options.agents))
 
 
-async def _named(switch: Switch, name: str, scene: Scene) -> Sequence[Target]:
+def _worked_for(projects: Iterable[str], globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(project, glob) for project in projects for glob in globs)
+
+
+def _check_project(name: str, target: Target, seen: Seen, globs: Sequence[str]) -> None:
+    projects = next((each.projects for each in seen.agents if each.target == target), frozenset[str]())
+    if globs and not _worked_for(projects, globs):
+        worked = (
+            f"it has worked for {', '.join(sorted(projects))}" if projects else "it is known to have worked for none"
+        )
+        raise UsageError(printable(f"{name} has not worked for the project {' or '.join(globs)}: {worked}", 500))
+
+
+async def _named(switch: Switch, verb: str, name: str, scene: Scene) -> Target:
     agent, at, host = name.rpartition("@")
-    if at and host in scene.hosts:
-        return [Target(host, agent)]
-    # a hold is lifted even where nothing else knows the agent any more
+    if at and (host in scene.hosts or Target(host, agent) in switch.holds()):
+        return Target(host, agent)
     held = [target for target in switch.holds() if target.agent == name]
-    if held:
-        return held
+    # a hold is lifted even where nothing else knows the agent any more
+    found, problems = (held, []) if held and verb == "resume" else await _reachable(switch, name, scene)
+    if not found:
+        seen = await asyncio.to_thread(scene.known)
+        found = [it.target for it in seen.agents if name in (it.target.agent, f"{it.target.agent}@{it.target.host}")]
+        problems += [f"{source} {why}" for source, why in seen.unread.items()]
+    found = found or held
+    if not found:
+        raise UsageError(
+            f"no agent {printable(name)}: {printable('; '.join(problems) or 'no source speaks of it', 500)}"
+        )
+    if len(found) > 1:
+        hosts = ", ".join(f"{target.agent}@{target.host}" for target in found)
+        raise UsageError(f"{printable(name)} is on several hosts; say which one: {printable(hosts)}")
+    return found[0]
+
+
+async def _reachable(switch: Switch, name: str, scene: Scene) -> tuple[list[Target], list[str]]:
+    """(the agents of that name that can be stopped now, why others cannot)."""
     candidates = [Target(host, name) for host in scene.hosts]
     plans = await switch.plan(candidates) if candidates else []
+    problems = [plan.problem for plan in plans if plan.problem]
     found = [plan.target for plan in plans if plan.problem is None]
     # a gateway that is down may have it; what comes of that is said when it is tried
-    found = found or [plan.target for plan in plans if plan.means is Means.GATEWAY]
-    if not found:
-        found = [each.target for each in await asyncio.to_thread(scene.known) if each.target.agent == name]
-    if not found:
-        why = "; ".join(plan.problem for plan in plans if plan.problem) or "no source speaks of it"
-        raise UsageError(f"no agent {printable(name)}: {printable(why, 500)}")
-    if len(found) > 1:
-        hosts = ", ".join(f"{name}@{target.host}" for target in found)
-        raise UsageError(f"{printable(name)} is on several hosts; say which one: {printable(hosts)}")
-    return found
+    return found or [plan.target for plan in plans if plan.means is Means.GATEWAY], problems
 
 
 def _command(verb: str, targets: tuple[Target, ...], options: argparse.Namespace) -> Command:
@@ -260,11 +324,12 @@ def _line(hold: Hold) -> str:
     return printable(said + (f" ({hold.detail})" if hold.detail else ""), 1000)
 
 
-def _outcome(verb: str, outcome: Outcome) -> Mapping[str, Any]:
+def _outcome(verb: str, outcome: Outcome, unread: Mapping[str, str]) -> Mapping[str, Any]:
     return {
         "schema": _SCHEMA,
         "command": verb,
-        "verified": outcome.verified,
+        "verified": outcome.verified or not outcome.results,
+        "unread": unread,
         "milliseconds": outcome.milliseconds,
         "results": [_result(result) for result in outcome.results],
     }
@@ -313,6 +378,10 @@ def _names(targets: Sequence[Target]) -> str:
 def _name(target: Target) -> str:
     name = target.agent if target.host == "local" else f"{target.agent}@{target.host}"
     return printable(name)
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"clawtop: {printable(text, 500)}\n")
 
 
 def _say(text: str) -> None:

@@ -76,6 +76,14 @@ class Reach:
                 found[address.url] = GatewaySource(uri, address, host=HOST, companion=True, warnings=warnings)
         return list(found.values())
 
+    def gateways(self) -> Sequence[tuple[str, GatewayAddress]]:
+        """Each gateway once, with the host of its agents. Raises UsageError for a token file that cannot be used."""
+        beside = [address for home in self._homes if (address := self._beside(home)[0]) is not None]
+        found: dict[object, tuple[str, GatewayAddress]] = {}
+        for host, address in (*((HOST, address) for address in beside), *self._gateways.items()):
+            found.setdefault(_place(address), (host, address))
+        return list(found.values())
+
     def gateway_of(self, target: Target) -> GatewayAddress | None:
         """The gateway that runs an agent, None where there is none."""
         if target.host in self._gateways:

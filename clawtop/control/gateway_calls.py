@@ -30,7 +30,7 @@ from clawtop.control.gateway_facts import (
 from clawtop.control.planning import Survey
 from clawtop.control.record import SessionBefore
 from clawtop.formats.session_keys import read_session_key
-from clawtop.gateway.connection import Gateway
+from clawtop.gateway.connection import Gateway, GatewayAddress, connect
 from clawtop.gateway.errors import Refused
 
 _PAGE = 200
@@ -55,6 +55,13 @@ class TooManyWrites(Exception):
     def __init__(self, seconds: int) -> None:
         super().__init__(f"the gateway takes no config change for {seconds} s")
         self.seconds = seconds
+
+
+async def agents_at(address: GatewayAddress) -> list[str]:
+    """The agents that a gateway has, whether they have worked or not. Raises GatewayError."""
+    async with connect(address) as gateway:
+        models, _ = await Operator(gateway).models()
+    return list(models)
 
 
 @dataclass(slots=True)

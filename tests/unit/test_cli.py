@@ -215,6 +215,13 @@ def test_what_cannot_be_reached_is_not_paused(home: str, capsys: pytest.CaptureF
     assert "main" in "".join(capsys.readouterr())
 
 
+def test_all_names_the_sources_that_are_down(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["abort", "--all", "--yes", "-s", home, "-s", "gateway:ws://127.0.0.1:1"]) == 1
+    assert "clawtop: gateway:ws://127.0.0.1:1 is down: nothing listens" in capsys.readouterr().err
+    assert main(["pause", "--all", "--yes", "-s", "gateway:ws://127.0.0.1:1"]) == 1
+    assert "no agent that could be seen fits" in capsys.readouterr().err
+
+
 def test_nothing_is_held_at_first(home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["holds", "-s", home]) == 0
     assert "nothing is held" in capsys.readouterr().out
@@ -241,6 +248,28 @@ def bot(tmp_path: Path) -> str:
     before = {**BOT, "project_id": "aaa", "user_id": "bob", "usage": {"prompt_tokens": 1}, "timestamp": 1_700_000_000}
     events.write_text("".join(json.dumps(each) + "\n" for each in (before, BOT)))
     return f"events:{events}"
+
+
+def test_batch_says_that_not_everything_was_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "open_source", lambda _, **__: Endless())
+    assert main(["-b", "-n", "1", "--json", "--timeout", "0.01", "-s", "endless:"]) == 1
+    assert "--timeout" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(home: str, tmp_path: Path) -> None:
+    (tmp_path / "clawtop-state" / "clawtop.log").mkdir(parents=True)
+    assert main(["--once", "-w", "all", "-s", home]) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_is_one_line(home: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "clawtop", "--once", "-s", home], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"clawtop: the output: No space left on device\n")
 
 
 @pytest.mark.parametrize("arguments", [["--once"], ["doctor"], ["--format", "prometheus"]])

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -12,7 +12,8 @@ import pytest
 
 from clawtop.control.holds import HoldStore
 from clawtop.control.switch import Switch, Ways
-from clawtop.control_cli import VERBS, Known, Scene, _question, add_arguments, run
+from clawtop.control_cli import VERBS, Known, Scene, Seen, _question, add_arguments, run
+from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import Means, Plan, RunningProcess, Target
 from clawtop.model.errors import UsageError
 from tests.fake_gateway import FakeGateway
@@ -41,7 +42,10 @@ class Shell:
 
     def __init__(self, gateway: FakeGateway | None, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.known: list[Known] = []
+        self.unread: dict[str, str] = {}
+        self.others: list[tuple[str, GatewayAddress]] = []
         self.asked_for_all = 0
+        self.errors = ""
         self._address = gateway.address if gateway is not None else None
         self._folder = folder
         self._capsys = capsys
@@ -51,14 +55,18 @@ class Shell:
         verb, *rest = words
         parser = argparse.ArgumentParser()
         add_arguments(parser, verb)
-        ways = Ways(lambda target: self._address if target.host == "local" else None)
-        scene = Scene(lambda: Switch(self._folder, ways), ("local",), self._all)
+        reached = {"local": self._address, **dict(self.others)}
+        ways = Ways(lambda target: reached.get(target.host))
+        gateways = [(host, address) for host, address in reached.items() if address is not None]
+        scene = Scene(lambda: Switch(self._folder, ways), tuple(reached), self._all, lambda: gateways)
         code = run(verb, parser.parse_args(rest), scene)
-        return code, self._capsys.readouterr().out
+        said = self._capsys.readouterr()
+        self.errors = said.err
+        return code, said.out
 
-    def _all(self) -> Sequence[Known]:
+    def _all(self) -> Seen:
         self.asked_for_all += 1
-        return self.known
+        return Seen(self.known, self.unread)
 
 
 @pytest.fixture
@@ -209,6 +217,73 @@ def test_a_name_that_nobody_has_is_a_mistake(shell: Shell, pretend: Pretend, wor
         shell("abort", "--yes", *words)
 
     assert pretend.aborted == []
+
+
+def test_all_are_all_that_a_gateway_has_and_not_only_those_that_have_worked(shell: Shell, pretend: Pretend) -> None:
+    shell.known = [Known(Target("local", "coder"), frozenset({"web"}))]
+
+    code, said = shell("pause", "--all", "--yes")
+
+    assert code == 0
+    assert sorted(line.partition(":")[0] for line in said.splitlines()) == ["coder", "main"]
+    assert {job for job, it in pretend.jobs.items() if it["enabled"]} == set()
+
+
+@pytest.mark.parametrize("verb", ["pause", "abort"])
+def test_a_source_that_is_down_is_named_and_the_rest_is_done(shell: Shell, pretend: Pretend, verb: str) -> None:
+    shell.unread = {"claude:/srv/a": "was not read to its end within 1 s"}
+    shell.others = [("far", GatewayAddress("ws://127.0.0.1:1", None))]
+
+    code, said = shell(verb, "--all", "--yes", "--json")
+
+    assert code == 1
+    assert shell.errors.splitlines()[0] == "clawtop: claude:/srv/a was not read to its end within 1 s"
+    assert "clawtop: gateway:ws://127.0.0.1:1 cannot be asked for its agents: nothing listens" in shell.errors
+    assert json.loads(said)["unread"].keys() == {"claude:/srv/a", "gateway:ws://127.0.0.1:1"}
+    assert {result["agent"] for result in json.loads(said)["results"]} == {"coder", "main"}
+    assert "agent:coder:main" in pretend.aborted
+
+
+def test_who_is_held_is_resumed_by_all_though_nothing_else_knows_it(shell: Shell, pretend: Pretend) -> None:
+    before = pretend.state()
+    assert shell("resume", "--all", "--yes") == (0, "nothing is held\n")
+    shell("pause", "coder", "--yes")
+
+    code, said = shell("resume", "--all", "--yes")
+
+    assert (code, said) == (0, "coder: resumed: as it was before\n")
+    assert pretend.state() == before
+    with pytest.raises(UsageError, match="no agent that is held fits"):
+        shell("resume", "c*", "--yes")
+
+
+def test_a_name_and_a_project_must_both_fit(shell: Shell, pretend: Pretend) -> None:
+    shell.known = [Known(Target("local", "coder"), frozenset({"web"}))]
+    with pytest.raises(UsageError, match="coder has not worked for the project nosuch: it has worked for web"):
+        shell("pause", "coder", "--project", "nosuch", "--yes")
+    assert pretend.aborted == []
+
+    assert shell("pause", "coder", "--project", "w*", "--yes")[0] == 0
+
+
+def test_of_an_agent_on_two_gateways_nobody_picks_one_silently(shell: Shell, pretend: Pretend) -> None:
+    with served(pretend) as gateway:
+        shell.others = [("far", gateway.address)]
+        with pytest.raises(UsageError, match="say which one: coder@local, coder@far"):
+            shell("pause", "coder", "--yes")
+        shell("pause", "coder@far", "--yes")
+        for verb in ("pause", "abort"):
+            with pytest.raises(UsageError, match="say which one"):
+                shell(verb, "coder", "--yes")
+        code, said = shell("resume", "coder", "--yes")
+
+        assert (code, said) == (0, "coder@far: resumed: as it was before\n")
+        shell("pause", "coder@far", "coder@local", "--yes")
+        with pytest.raises(UsageError, match="say which one"):
+            shell("resume", "coder", "--yes")
+        shell.others = []
+        _, said = shell("resume", "coder@far", "--yes")
+        assert said.startswith("coder@far: ")
 
 
 def test_naming_nobody_is_a_mistake(shell: Shell) -> None:
