@@ -11,7 +11,8 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -22,6 +23,8 @@ from clawtop.model.commands import Hold, HoldState, Target
 from clawtop.model.errors import ClawtopError
 
 _LONGEST_NAME = 180
+_Print = tuple[int, int, int]
+"""By which two versions of a file are told apart: inode, when it was written in Unix ns, bytes."""
 
 
 class Busy(ClawtopError):
@@ -45,6 +48,8 @@ class HoldStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._left_over: set[Target] = set()
+        self._seen: dict[Path, tuple[_Print, Target]] = {}
+        self._seeing = threading.Lock()
 
     def path(self, target: Target) -> Path:
         """Where the hold on this target lies, if there is one."""
@@ -77,7 +82,10 @@ class HoldStore:
                 file.write(orjson.dumps(to_json(record), option=orjson.OPT_INDENT_2))
                 file.flush()
                 os.fsync(file.fileno())
-            Path(beside).replace(path)
+                own = _print(os.fstat(file.fileno()))
+            with self._seeing:
+                Path(beside).replace(path)
+                self._seen[path] = own, record.target
         finally:
             Path(beside).unlink(missing_ok=True)  # it is there only where it did not come into its place
         self._sync_folder()
@@ -105,7 +113,9 @@ class HoldStore:
 
     def remove(self, target: Target) -> None:
         """Forget what stood before the hold. Raises OSError."""
-        self.path(target).unlink(missing_ok=True)
+        with self._seeing:
+            self.path(target).unlink(missing_ok=True)
+            self._seen.pop(self.path(target), None)
         self._sync_folder()
 
     def set_aside(self, target: Target) -> Path:
@@ -114,9 +124,29 @@ class HoldStore:
         number = 1
         while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
             number += 1
-        path.rename(aside)
+        with self._seeing:
+            path.rename(aside)
+            self._seen.pop(path, None)
         self._sync_folder()
         return aside
+
+    def changes(self) -> frozenset[Target]:
+        """The targets whose holds other clawtops have made, changed or taken away since the last call."""
+        with self._seeing:
+            before, self._seen = self._seen, self._look(self._seen)
+            changed = before.keys() ^ self._seen.keys()
+            changed |= {path for path in before.keys() & self._seen.keys() if before[path] != self._seen[path]}
+            return frozenset((self._seen.get(path) or before[path])[1] for path in changed)
+
+    def _look(self, before: Mapping[Path, "tuple[_Print, Target]"]) -> "dict[Path, tuple[_Print, Target]]":
+        found: dict[Path, tuple[_Print, Target]] = {}
+        for path in self._folder.glob("*.json"):
+            with contextlib.suppress(OSError):
+                # what is put in its place after this look differs at the next one
+                now = _print(path.stat())
+                known = before.get(path)
+                found[path] = known if known is not None and known[0] == now else (now, _target_in(path))
+        return found
 
     @contextlib.contextmanager
     def lock(self, target: Target) -> Iterator[None]:
@@ -144,14 +174,23 @@ class HoldStore:
 
 def standing(store: HoldStore) -> dict[Target, Hold]:
     """The holds on disk as they are known without asking anybody: `requested`, or `failed` where one is damaged."""
-    found: dict[Target, Hold] = {}
-    for target, record in store.all():
-        if isinstance(record, DamagedHold):
-            found[target] = Hold(target, HoldState.FAILED, 0, "?", detail=str(record))
-        else:
-            detail = f"found, held since then by {record.by}; not verified yet"
-            found[target] = Hold(target, HoldState.REQUESTED, record.since, record.by, record.reason, detail)
-    return found
+    return {target: _standing(target, record) for target, record in store.all()}
+
+
+def hold_on_disk(store: HoldStore, target: Target) -> Hold | None:
+    """The hold on one target as `standing` knows it, None where there is none."""
+    try:
+        record = store.read(target)
+    except DamagedHold as error:
+        return _standing(target, error)
+    return None if record is None else _standing(target, record)
+
+
+def _standing(target: Target, record: HoldRecord | DamagedHold) -> Hold:
+    if isinstance(record, DamagedHold):
+        return Hold(target, HoldState.FAILED, 0, "?", detail=str(record))
+    detail = f"found, held since then by {record.by}; not verified yet"
+    return Hold(target, HoldState.REQUESTED, record.since, record.by, record.reason, detail)
 
 
 class OpenHolds:
@@ -172,6 +211,17 @@ class OpenHolds:
         async with self._writing:
             # by now it may have been changed again; the newest is what has to be there
             await asyncio.to_thread(self._store.write, self.records[agent])
+
+
+def _print(status: os.stat_result) -> _Print:
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _target_in(path: Path) -> Target:
+    try:
+        return _load(path).target
+    except DamagedHold:
+        return _target(path.stem)
 
 
 def _load(path: Path) -> HoldRecord:
