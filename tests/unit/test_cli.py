@@ -293,11 +293,11 @@ def test_a_hook_is_chosen_by_source_and_project_and_told_of_the_agent(
     names = ("AGENT", "PROJECT", "USER", "SESSION", "RUN", "SOURCE")
     script = f"printf '%s ' {' '.join(f'$CLAWTOP_{name}' for name in names)} > {said}"
     config = tmp_path / "config.toml"
+    config.write_text(HOOK.format(command='["true"]').replace("events:*", "claude:*"))
+    assert main(["pause", "bot", "--yes", "-s", bot, "--config", str(config)]) == 1
     config.write_text(HOOK.format(command=json.dumps(["sh", "-c", script])))
     assert main(["pause", "bot", "--yes", "-s", bot, "--config", str(config)]) == 0, capsys.readouterr()
     assert said.read_text().split() == ["bot", "api", "ann", "s1", "r1", bot]
-    config.write_text(HOOK.format(command='["true"]').replace("events:*", "claude:*"))
-    assert main(["pause", "bot", "--yes", "-s", bot, "--config", str(config)]) == 1
 
 
 def test_a_report_tells_of_holds_as_they_were_written_down(
