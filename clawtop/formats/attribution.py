@@ -1,5 +1,6 @@
 """Whose an OpenClaw session's events are."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
@@ -8,6 +9,7 @@ from clawtop.formats.session_keys import read_session_key
 from clawtop.model.keys import Key
 
 _LONGEST_ANCESTRY = 50
+_MOST_SESSIONS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class ProjectRule:
 
 
 class Attribution:
-    """The sessions of one agent and whom their events belong to."""
+    """The sessions of one agent and whom their events belong to; those longest not spoken of are forgotten."""
 
     def __init__(
         self,
@@ -63,14 +65,17 @@ class Attribution:
         self._cron_name = cron_name
         self._windows = windows
         self._projects = projects
-        self._facts: dict[str, SessionFacts] = {}
-        self._keys: dict[str, Key] = {}
+        self._facts: OrderedDict[str, SessionFacts] = OrderedDict()
+        self._keys: OrderedDict[str, Key] = OrderedDict()
 
     def learn(self, session: str, facts: SessionFacts) -> None:
         """Add what `facts` says to what is known; None leaves it as it was."""
         known = self._facts.get(session)
         if known is None:
             self._facts[session] = facts
+            self._keys.pop(session, None)
+            if len(self._facts) > _MOST_SESSIONS:
+                self._facts.popitem(last=False)
             return
         news = {f.name: value for f in fields(facts) if (value := getattr(facts, f.name)) is not None}
         updated = replace(known, **news)
@@ -100,6 +105,11 @@ class Attribution:
         key = self._keys.get(session)
         if key is None:
             key = self._keys[session] = self._build(session)
+            if len(self._keys) > _MOST_SESSIONS:
+                self._keys.popitem(last=False)
+        self._keys.move_to_end(session)
+        if session in self._facts:
+            self._facts.move_to_end(session)
         return key if run is None else key._replace(run=run)
 
     def _build(self, session: str) -> Key:

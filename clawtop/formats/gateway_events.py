@@ -4,12 +4,13 @@ Beside the same gateway's home (`companion`) it tells what the home tells a mome
 the very identity of their rows. Alone it tells all that a gateway can know.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from clawtop.formats.gateway_messages import identity_of, read_message, run_of
 from clawtop.formats.gateway_runs import GatewayRuns
-from clawtop.formats.gateway_sessions import GatewayRoster
+from clawtop.formats.gateway_sessions import GatewayRoster, remember
 from clawtop.formats.quantities import moment, text
 from clawtop.formats.session_keys import read_session_key
 from clawtop.formats.trajectory import HELD
@@ -55,7 +56,7 @@ class GatewayEvents:
             "cron": self._scheduled,
         }
         self._introduced: set[str] = set()
-        self._asked: set[tuple[str, str | None]] = set()
+        self._asked: OrderedDict[tuple[str, str | None], None] = OrderedDict()
 
     def learn_agents(self, payload: Table) -> list[Event]:
         """Take in agents.list: every agent is there, whatever it has spent."""
@@ -165,8 +166,8 @@ class GatewayEvents:
             return
         # some sessions are in no list, and asking again would not help
         if (agent, key) not in self._asked:
-            self._asked.add((agent, key))
             self.unknown = True
+        remember(self._asked, (agent, key), None)
 
     def _message(self, payload: Table, now: int) -> list[Event]:
         told = self._told_row(payload, now)

@@ -7,9 +7,9 @@ and 2026.6.35 (no model phase: there the failed attempts are messages of the ses
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from clawtop.formats.gateway_sessions import GatewayRoster
+from clawtop.formats.gateway_sessions import GatewayRoster, remember
 from clawtop.formats.quantities import moment, text
 from clawtop.formats.trajectory import HELD
 from clawtop.formats.turns import Turns
@@ -17,14 +17,11 @@ from clawtop.model.events import Aborted, Attempt, Call, Event, Resolution, Sess
 from clawtop.model.keys import Key
 
 Table = Mapping[str, Any]
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 Who = tuple[str, str | None]
 """An agent and the id of its session, None where nobody told it."""
 
 _MOST_RUNS = 2000
-_MOST_REMEMBERED = 20_000
 
 
 @dataclass(slots=True)
@@ -242,9 +239,9 @@ class GatewayRuns:
         self._stops(run)
         run.over = True
         run.tools.clear()
-        _remember(self._ended, run.who, at)
+        remember(self._ended, run.who, at)
         if run.native:
-            _remember(self._told, run.id, None)
+            remember(self._told, run.id, None)
         others = self.of_session(run.agent, run.session)
         if others:
             yield from self._say(others[-1], others[-1].detail, at)
@@ -277,18 +274,11 @@ class GatewayRuns:
     ) -> SessionState:
         """A state that counts from `at` on, and never before what was told last: events may be older than answers."""
         at = max(at, self._latest.get(run.who, 0))
-        _remember(self._latest, run.who, at)
+        remember(self._latest, run.who, at)
         return SessionState(self._key(run), at, state, detail, tool)
 
     def _key(self, run: Run) -> Key:
         return self._roster.key(run.agent, run.session, run.id or None)
-
-
-def _remember(known: OrderedDict[_K, _V], key: _K, value: _V) -> None:
-    known[key] = value
-    known.move_to_end(key)
-    if len(known) > _MOST_REMEMBERED:
-        known.popitem(last=False)
 
 
 _WAITING = "retry "

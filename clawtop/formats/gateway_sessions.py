@@ -6,7 +6,7 @@ config.get.
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from clawtop.formats.attribution import Attribution, SessionFacts
 from clawtop.formats.openclaw_config import read_config
@@ -19,7 +19,12 @@ from clawtop.model.keys import Key
 
 Table = Mapping[str, Any]
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
 _MOST_TRANSCRIPTS = 2000
+_MOST_SESSIONS = 100_000
+_MOST_REMEMBERED = 20_000
 _RECENT = 200
 
 
@@ -65,7 +70,7 @@ class GatewayRoster:
     def __init__(self, host: str) -> None:
         self.host = host
         self.agents: dict[str, GatewayAgent] = {}
-        self._sessions: dict[str, str] = {}
+        self._sessions: OrderedDict[str, str] = OrderedDict()
         self._cron_names: dict[str, str] = {}
         self._windows: dict[tuple[str, str], int] = {}
 
@@ -104,7 +109,7 @@ class GatewayRoster:
         if session is None or agent is None:
             return None
         if key is not None:
-            self._sessions[key] = session
+            remember(self._sessions, key, session, _MOST_SESSIONS)
         self._learn(self.agent(agent), session, key, row)
         return agent, session
 
@@ -140,7 +145,7 @@ class GatewayRoster:
             return None
         session = text(payload.get("sessionId")) or self._sessions.get(key or "")
         if session is not None and key is not None and self._sessions.get(key) != session:
-            self._sessions[key] = session
+            remember(self._sessions, key, session, _MOST_SESSIONS)
             facts = SessionFacts(session_key=key, cwd=self.agent(agent).workspace)
             self.agent(agent).who.learn(session, facts)
         return agent, session
@@ -150,6 +155,14 @@ class GatewayRoster:
         if session is None:
             return Key(self.host, agent, run=run)
         return self.agent(agent).who.key(session, run)
+
+
+def remember(known: OrderedDict[_K, _V], key: _K, value: _V, most: int = _MOST_REMEMBERED) -> None:
+    """Keep this as what came last, and of more than `most` forget what came first."""
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > most:
+        known.popitem(last=False)
 
 
 def _tables(value: object) -> Iterable[Table]:

@@ -11,13 +11,13 @@ from clawtop.formats.otlp.senders import Directory, Sender, digest
 from clawtop.formats.otlp.series import Growth, SeriesBook
 from clawtop.formats.otlp.standing import NOTHING, Amounts, Latencies, Place
 from clawtop.model.errors import Unusable
-from clawtop.model.events import Blind, Event
+from clawtop.model.events import SOON_MS, Blind, Event
 from clawtop.model.keys import UNTAGGED, Key
 
-_SOON_MS = 60_000
 _MOST_POOLS = 4_000
 _MOST_SEEN = 200_000
 _MOST_AGENTS = 5_000
+_MOST_MUTED = 20_000
 _NANO = 1_000_000_000
 
 
@@ -82,13 +82,13 @@ class Spend:
     _metered: OrderedDict[Key, tuple[int, frozenset[str]]] = field(default_factory=OrderedDict)
     _spanned: set[Key] = field(default_factory=set)
     _sighted: set[tuple[str, str]] = field(default_factory=set)
-    _muted: set[tuple[str, str]] = field(default_factory=set)
+    _muted: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
     _details: list[tuple[PoolKey, Detail]] = field(default_factory=list)
 
     def at(self, nanoseconds: int) -> int:
         """Unix milliseconds; what lies more than a minute ahead is taken for now."""
         moment = nanoseconds // 1_000_000
-        if moment > self.now + _SOON_MS:
+        if moment > self.now + SOON_MS:
             self.early += 1
             return self.now
         return moment
@@ -105,13 +105,18 @@ class Spend:
 
     def known(self, key: Key) -> Key:
         """The key, under no agent's name where there are more agents than anybody has."""
+        if self._keeps(key):
+            return key
+        self.skipped["more agents than are kept apart"] += 1
+        return key._replace(agent=UNTAGGED)
+
+    def _keeps(self, key: Key) -> bool:
         who = (key.host, key.agent)
         if who not in self._agents:
             if len(self._agents) >= _MOST_AGENTS:
-                self.skipped["more agents than are kept apart"] += 1
-                return key._replace(agent=UNTAGGED)
+                return False
             self._agents.add(who)
-        return key
+        return True
 
     def tell_elsewhere(self, session: str) -> bool:
         """Note that another source tells this session; False where that is known."""
@@ -127,6 +132,8 @@ class Spend:
     def blind(self, key: Key, fields: frozenset[str]) -> list[Event]:
         """Say what cannot be seen of an agent; of one of this machine only later, as its own files may tell it."""
         who = Key(key.host, key.agent)
+        if not self._keeps(who):
+            return []
         self._spanned.add(who)
         _, known = self._blind.get(who, (0, frozenset()))
         if fields <= known or (key.host, key.agent) in self._sighted:
@@ -137,7 +144,8 @@ class Spend:
 
     def metered(self, key: Key, fields: frozenset[str]) -> None:
         """Only metrics told of this agent so far; if it stays so, these cannot be seen of it."""
-        self._metered.setdefault(Key(key.host, key.agent), (self.now, fields))
+        if self._keeps(key):
+            self._metered.setdefault(Key(key.host, key.agent), (self.now, fields))
 
     def sighted(self, host: str, agent: str) -> None:
         """Another source tells of this agent in full."""
@@ -205,7 +213,7 @@ class Spend:
         found = self._pools.get(key)
         if found is None:
             found = self._pools[key] = Pool(digest(key), splits=key.family == "openclaw")
-            if (key.family, key.process) in self._muted:
+            if self._is_muted(key.family, key.process):
                 found.mute()
             if len(self._pools) > _MOST_POOLS:
                 self._pools.popitem(last=False)
@@ -224,11 +232,19 @@ class Spend:
 
     def mute(self, family: str, process: str) -> list[Event]:
         """Tell no more of what no detail of this process explains, in pools that come as well."""
-        if (family, process) in self._muted:
+        if self._is_muted(family, process):
             return []
-        self._muted.add((family, process))
+        self._muted[family, process] = None
+        if len(self._muted) > _MOST_MUTED:
+            self._muted.popitem(last=False)
         events: list[Event] = []
         for key, pool in self._pools.items():
             if (key.family, key.process) == (family, process):
                 events += pool.mute()
         return events
+
+    def _is_muted(self, family: str, process: str) -> bool:
+        muted = (family, process) in self._muted
+        if muted:
+            self._muted.move_to_end((family, process))
+        return muted

@@ -276,6 +276,8 @@ def test_ten_thousand_series_stay_bounded() -> None:
     assert rows.total.tokens.input == 10_000
     assert len(rows.rows) == 5_001
     assert reading.reader.skipped == {"more agents than are kept apart": 5_000}
+    reading.now += 10_001
+    assert len({event.key for event in reading.settle().of(Blind)}) == 5_000
 
 
 def test_every_event_names_its_own_place() -> None:
