@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeVar
 
 from clawtop.fleet.fleet import Fleet
 from clawtop.model.commands import About, Command, Hold, Means, Outcome, Plan, Result, Target
-from clawtop.model.errors import SourceError
-from clawtop.model.events import Blind, Call, Event, PriceList
+from clawtop.model.errors import ClawtopError, SourceError
+from clawtop.model.events import SOON_MS, Blind, Call, Event, Increase, PriceList
 from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Health, Snapshot, SourceStatus, View
 from clawtop.model.usage import Usage
@@ -26,13 +26,16 @@ from clawtop.sources import Echo, Source
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
-_SOON_MS = 60_000
+ITSELF = "clawtop itself"
+"""The source that is down where something fails inside the engine."""
+
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
 _PRUNE_SECONDS = 60.0
 _IDLE_SECONDS = 1.0
 _LISTENER_SECONDS = 2.0
 _MOST_TOLD = 200_000
+_MOST_MOVED = 10_000
 _KNOWN_SECONDS = 2.0
 
 
@@ -57,13 +60,24 @@ class Switch(Protocol):
 
 @dataclass(slots=True)
 class _Slot:
-    """One source, how it does, whether it has read what was there at the start, and the agents it told of."""
+    """One source, how it does, whether it has read what was there at the start, and the agents it told of.
+
+    `moved` says where moments of an agent that came from the future were put.
+    """
 
     source: Source
     status: SourceStatus
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     early: int = 0
     agents: set[tuple[str, str]] = field(default_factory=set)
+    moved: dict[tuple[str, str, int], int] = field(default_factory=dict)
+
+    def move(self, host: str, agent: str, at: int, now: int) -> int:
+        """Where to put a moment that lies in the future: at now, and where it comes again, at the same."""
+        self.early += 1
+        if len(self.moved) >= _MOST_MOVED:
+            del self.moved[next(iter(self.moved))]
+        return self.moved.setdefault((host, agent, at), now)
 
 
 class _Outlet:
@@ -122,11 +136,13 @@ class Engine:
         self._slots = [_slot(source) for source in sources]
         self._echoes = [source for source in sources if isinstance(source, Echo)]
         self._told: set[tuple[str, str, str]] = set()
-        self._known: Mapping[Target, About] = {}
-        self._known_at: float | None = None
+        self._known: dict[Target, About] = {}
+        self._known_at = 0.0
         self._seq = 0
+        self._failing: dict[str, SourceStatus] = {}
         self._snapshot = self._make(view)
         self._listener: Callable[[], None] | None = None
+        self._ended = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -139,8 +155,16 @@ class Engine:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The latest one; it is never changed, only replaced."""
+        """The latest one; it is never changed, only replaced.
+
+        Where something failed inside the engine, one of its sources is ITSELF, and says what.
+        """
         return self._snapshot
+
+    @property
+    def ended(self) -> bool:
+        """Whether the engine has ended by itself, so that nothing will change any more."""
+        return self._ended
 
     def start(self) -> None:
         """Begin to read. Returns as soon as the engine takes calls."""
@@ -169,27 +193,12 @@ class Engine:
         self._call(lambda: self._turn_to(view))
 
     def look(self, view: View) -> Future[Snapshot]:
-        """One snapshot of another view, beside those that are published."""
-        future: Future[Snapshot] = Future()
-
-        def make() -> None:
-            if future.set_running_or_notify_cancel():
-                future.set_result(self._make(view))
-
-        self._call(make)
-        return future
+        """One snapshot of another view, beside those that are published; a ClawtopError where it cannot be made."""
+        return self._ask(lambda: self._look(view))
 
     def usage(self, scope: Scope) -> Future[Usage]:
-        """What was counted in a scope since history begins."""
-        future: Future[Usage] = Future()
-
-        def make() -> None:
-            if future.set_running_or_notify_cancel():
-                statuses = tuple(slot.status for slot in self._slots)
-                future.set_result(self._fleet.usage(scope, now_ms(), statuses))
-
-        self._call(make)
-        return future
+        """What was counted in a scope since history begins; a ClawtopError where it cannot be added up."""
+        return self._ask(lambda: self._fleet.usage(scope, now_ms(), self._statuses()))
 
     def plan(self, targets: tuple[Target, ...]) -> Future[tuple[Plan, ...]]:
         """What a pause of these agents would touch."""
@@ -202,10 +211,12 @@ class Engine:
     def about(self, target: Target) -> About:
         """What is known of an agent, some seconds old at most. In the engine's own thread, or once it has stopped."""
         now = time.monotonic()
-        if self._known_at is None or now - self._known_at > _KNOWN_SECONDS:
-            self._known, self._known_at = self._fleet.abouts(), now
-        told = tuple(slot.status.uri for slot in self._slots if tuple(target) in slot.agents)
-        return replace(self._known.get(target, About()), sources=told)
+        if now - self._known_at > _KNOWN_SECONDS:
+            self._known, self._known_at = {}, now
+        if target not in self._known:
+            told = tuple(slot.status.uri for slot in self._slots if tuple(target) in slot.agents)
+            self._known[target] = replace(self._fleet.about(target), sources=told)
+        return self._known[target]
 
     def holds(self) -> Mapping[Target, Hold]:
         """The holds that stand."""
@@ -226,11 +237,16 @@ class Engine:
     def fold(self, events: Sequence[Event], slot: _Slot) -> None:
         """Count these events. A clock that runs ahead is set to now, and the source says so."""
         slot.agents.update({event.key[:2] for event in events if not isinstance(event, PriceList)})
-        latest = now_ms() + _SOON_MS
+        now = now_ms()
+        latest = now + SOON_MS
         for event in events:
-            if not isinstance(event, PriceList | Blind) and event.at > latest:
-                slot.early += 1
-                self._fleet.fold(replace(event, at=latest - _SOON_MS))
+            if isinstance(event, PriceList | Blind):
+                self._fleet.fold(event)
+            elif event.at > latest:
+                self._fleet.fold(replace(event, at=slot.move(*event.key[:2], event.at, now)))
+            elif slot.moved and isinstance(event, Increase):
+                # by now its moment may have come, and what it takes back still stands where that was put
+                self._fleet.fold(replace(event, at=slot.moved.get((*event.key[:2], event.at), event.at)))
             else:
                 self._fleet.fold(event)
         if self._echoes and slot.source not in self._echoes:
@@ -296,32 +312,99 @@ class Engine:
 
     def _make(self, view: View) -> Snapshot:
         self._seq += 1
-        statuses = tuple(slot.status for slot in self._slots)
         self._fleet.lay(self.holds())
-        return self._fleet.snapshot(view, now_ms(), self._seq, statuses)
+        return self._fleet.snapshot(view, now_ms(), self._seq, self._statuses())
 
-    def _publish(self) -> None:
+    def _look(self, view: View) -> Snapshot:
+        self._seq += 1
+        self._fleet.lay(self.holds())
+        return self._fleet.look(view, now_ms(), self._seq, self._statuses())
+
+    def _statuses(self) -> tuple[SourceStatus, ...]:
+        return (*(slot.status for slot in self._slots), *self._failing.values())
+
+    def _publish(self) -> bool:
+        """Make a new snapshot and tell the listener; where that fails the last one stays, and says so."""
+        made = self._attempt("making the table", self._take_picture)
+        if not made:
+            self._fleet.forget()
+            self._snapshot = replace(self._snapshot, seq=self._seq, sources=self._statuses())
+        if self._listener is not None:
+            self._attempt("telling the screen", self._listener)
+        return made
+
+    def _take_picture(self) -> None:
         self._snapshot = self._make(self._view)
-        listener = self._listener
-        if listener is not None:
-            listener()
+
+    def _ask(self, make: Callable[[], _Answer]) -> "Future[_Answer]":
+        """Have something made in the engine's thread; what fails inside is a SourceError to whoever asked."""
+        future: Future[_Answer] = Future()
+
+        def answer() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(make())
+            except ClawtopError as error:
+                future.set_exception(error)
+            except Exception as error:  # noqa: BLE001 - whoever asked is told, and the engine goes on
+                _log.error("an answer failed", exc_info=error)
+                self._fleet.forget()
+                future.set_exception(SourceError(_failed(error)))
+
+        self._call(answer)
+        return future
+
+    def _attempt(self, what: str, step: Callable[[], None]) -> bool:
+        """Do what comes again and again; that it failed is logged, and shown until it succeeds."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - what fails in one place must end nothing else; it is shown
+            self._note_failure(what, error)
+            return False
+        if self._failing.pop(what, None) is not None:
+            self._dirty.set()
+        return True
+
+    async def _try(self, what: str, job: Coroutine[Any, Any, None]) -> None:
+        try:
+            await job
+        except Exception as error:  # noqa: BLE001 - as above
+            self._note_failure(what, error)
+
+    def _note_failure(self, what: str, error: BaseException) -> None:
+        _log.error("%s failed", what, exc_info=error)
+        known = self._failing.get(what)
+        since = now_ms() if known is None else known.since
+        self._failing[what] = SourceStatus(ITSELF, Health.DOWN, f"{what} {_failed(error)}", since=since)
+        self._dirty.set()
 
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
         except asyncio.CancelledError:
             pass
+        except BaseException as error:  # noqa: BLE001 - nobody would hear of it: readers see it as a source
+            self._end(error)
         finally:
             self._ready.set()
             self._caught_up.set()
 
+    def _end(self, error: BaseException) -> None:
+        """The thread ends: have whoever looks see that nothing changes any more, and why."""
+        self._note_failure("reading has ended, start clawtop again: it", error)
+        self._ended = True
+        self._snapshot = replace(self._snapshot, seq=self._seq + 1, sources=self._statuses())
+        if self._listener is not None:
+            self._attempt("telling the screen", self._listener)
+
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._fleet.prune(now_ms())  # what is older than the minutes is then never kept by the second
+        self._tidy()  # what is older than the minutes is then never kept by the second
         for slot in self._slots:
             self._keep(self._supervise(slot))
         if self._switch is not None:
-            self._keep(self._switch.start())
+            self._keep(self._try("taking over the holds", self._switch.start()))
         self._keep(self._tell_when_caught_up())
         self._keep(self._prune())
         self._ready.set()
@@ -342,9 +425,14 @@ class Engine:
             task.cancel()
 
     async def _publish_on(self) -> None:
+        wait = _FIRST_WAIT_SECONDS
         while True:
             self._dirty.clear()
-            self._publish()
+            if not self._publish():
+                await asyncio.sleep(max(wait, self._delay))
+                wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+                continue
+            wait = _FIRST_WAIT_SECONDS
             await asyncio.sleep(self._delay)
             try:
                 await asyncio.wait_for(self._dirty.wait(), max(0.0, _IDLE_SECONDS - self._delay))
@@ -361,7 +449,10 @@ class Engine:
     async def _prune(self) -> None:
         while True:
             await asyncio.sleep(_PRUNE_SECONDS)
-            self._fleet.prune(now_ms())
+            self._tidy()
+
+    def _tidy(self) -> None:
+        self._attempt("putting together what is old", lambda: self._fleet.prune(now_ms()))
 
     async def _supervise(self, slot: _Slot) -> None:
         """Run a source for as long as the engine lives, with growing waits after each failure."""
@@ -376,7 +467,7 @@ class Engine:
                 self._fail(slot, str(error))
             except Exception as error:  # noqa: BLE001 - one source that fails must not end the others; it is shown
                 _log.exception("source %s failed", slot.source.uri)
-                self._fail(slot, f"failed inside clawtop: {type(error).__name__}: {error}; the log has more")
+                self._fail(slot, _failed(error))
             else:
                 if slot.status.health is Health.READING:
                     self.report(replace(slot.status, health=Health.OK), slot)
@@ -389,6 +480,10 @@ class Engine:
 
     def _fail(self, slot: _Slot, why: str) -> None:
         self.report(replace(slot.status, health=Health.DOWN, detail=why), slot)
+
+
+def _failed(error: BaseException) -> str:
+    return f"failed inside clawtop: {type(error).__name__}: {error}; the log has more"
 
 
 def _slot(source: Source) -> _Slot:

@@ -153,12 +153,15 @@ class Board:
     def advance(self, now: int, first: int) -> None:
         """Move on to `now` (Unix ms): what has left the windows leaves the sums."""
         self.now = now
+        losing: dict[Group, Slot] = {}
         for series, tally, latencies in self.lens.advance(now):
             unit = self._by_series[series]
             unit.window -= tally
             unit.latencies -= latencies
-            unit.slot.sweep(self.lens)
-            self.stale[unit.slot.group] = unit.slot
+            losing[unit.slot.group] = unit.slot
+        for slot in losing.values():
+            slot.sweep(self.lens)
+        self.stale.update(losing)
         for series, tally, _ in self._rates.advance(now):
             unit = self._by_series[series]
             unit.rate -= tally

@@ -51,10 +51,11 @@ class CellKey(NamedTuple):
 class Agent:
     """One agent: what its sessions do, what its sources cannot see, and our hold on it.
 
-    `detail` is the last error's (at, text); `running` its running sessions (None: the agent as a whole).
+    `detail` is the last error's (at, text); `running` its running sessions (None: the agent as a whole); `strands`
+    are all that it has.
     """
 
-    __slots__ = ("_finished", "blind", "detail", "hold", "host", "name", "running", "states")
+    __slots__ = ("_finished", "blind", "detail", "hold", "host", "name", "running", "states", "strands")
 
     def __init__(self, host: str, name: str) -> None:
         self.host = host
@@ -64,6 +65,7 @@ class Agent:
         self.detail: tuple[int, str] | None = None
         self.blind: frozenset[str] = frozenset()
         self.hold: Hold | None = None
+        self.strands: dict[Strand, None] = {}
         self._finished: State | None = None
 
     def note(self, event: SessionState) -> None:
@@ -238,12 +240,11 @@ def _append(columns: "tuple[array[int], array[int]]", mark: int, at: int) -> Non
 
 
 class Cell:
-    """The strands of one CellKey, and what its host's config says a million tokens cost."""
+    """What has one CellKey, and what its host's config says a million tokens cost."""
 
-    __slots__ = ("agent", "key", "price", "strands")
+    __slots__ = ("agent", "key", "price")
 
     def __init__(self, key: CellKey, agent: Agent, price: Price | None) -> None:
         self.key = key
         self.agent = agent
         self.price = price
-        self.strands: dict[tuple[str | None, str | None], Strand] = {}

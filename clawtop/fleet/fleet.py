@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from clawtop.fleet.board import Board
-from clawtop.fleet.cells import Moment, Strand
+from clawtop.fleet.boards import Boards
+from clawtop.fleet.cells import Agent, Moment, Strand
 from clawtop.fleet.incidents import Incidents
 from clawtop.fleet.ledger import Ledger, fingerprint
 from clawtop.fleet.prices import PriceBook
-from clawtop.fleet.publish import Publisher
+from clawtop.fleet.publish import Table
 from clawtop.fleet.store import Limits, Store
 from clawtop.fleet.tally import (
     ABORTS,
@@ -30,7 +31,7 @@ from clawtop.fleet.tally import (
     one,
     unlogged_call,
 )
-from clawtop.fleet.usage import abouts_of, usage_of
+from clawtop.fleet.usage import about_of, usage_of
 from clawtop.model.commands import About, Hold, Target
 from clawtop.model.events import (
     Aborted,
@@ -81,8 +82,7 @@ class Fleet:
         self._ledger = Ledger()
         self._incidents = Incidents()
         self._pending: dict[int, _Pending] = {}
-        self._board: Board | None = None
-        self._publisher = Publisher()
+        self._boards = Boards(self._store)
         self._now = 0
         self._first = 0
         self._folds = 0
@@ -115,25 +115,31 @@ class Fleet:
             hold = holds.get(target)
             if agent is not None and agent.hold != hold:
                 agent.hold = hold
-                if self._board is not None:
-                    self._board.changed(agent)
+                self._changed(agent)
         self._held = frozenset(holds)
 
     def snapshot(self, view: View, now: int, seq: int = 0, sources: tuple[SourceStatus, ...] = ()) -> Snapshot:
-        """The fleet at `now` (Unix ms), for one view. Raises UsageError where the view's sort is no column."""
+        """The fleet at `now` (Unix ms), for the view that is published: the next one of it costs little.
+
+        Raises UsageError where the view's sort is no column.
+        """
         self._now = max(self._now, now // 1000)
-        board = self._board
-        if board is None or not board.serves(view, now):
-            board = self._board = Board(view, now, self._first)
-            for strand in self._store:
-                board.adopt(strand)
-        else:
-            board.advance(now, self._first)
-        table = self._publisher.table(board, view)
-        tokens, costs = board.recent.up_to(now)
+        return self._shown(view, seq, sources, *self._boards.published(view, now, self._first))
+
+    def look(self, view: View, now: int, seq: int = 0, sources: tuple[SourceStatus, ...] = ()) -> Snapshot:
+        """The fleet at `now` for another view, beside the one that is published. Raises as `snapshot` does."""
+        self._now = max(self._now, now // 1000)
+        return self._shown(view, seq, sources, *self._boards.look(view, now, self._first))
+
+    def forget(self) -> None:
+        """Make the next snapshot from the ground: the making of one broke off, and may have left sums half done."""
+        self._boards.clear()
+
+    def _shown(self, view: View, seq: int, sources: tuple[SourceStatus, ...], board: Board, table: Table) -> Snapshot:
+        tokens, costs = board.recent.up_to(board.now)
         return Snapshot(
             seq=seq,
-            at=now,
+            at=board.now,
             view=view,
             rows=table.rows,
             total=table.total,
@@ -149,19 +155,19 @@ class Fleet:
         cells, agents = usage_of(self._store, scope)
         return Usage(now, cells, agents, sources, self._folds)
 
-    def abouts(self) -> Mapping[Target, About]:
-        """What is known of each agent since history begins."""
-        return abouts_of(self._store)
+    def about(self, target: Target) -> About:
+        """What is known of an agent since history begins, of one never seen nothing."""
+        agent = self._store.known(target.host, target.agent)
+        return About() if agent is None else about_of(agent)
 
     def prune(self, now: int) -> None:
         """Make old buckets coarser, and fold what is idle longest once limits are passed. Some times a minute."""
         self._now = max(self._now, now // 1000)
-        if self._board is not None:
-            self._board.advance(max(now, self._board.now), self._first)
+        self._boards.advance(now, self._first)
         self._store.roll(self._now)
         if self._store.fold_idle():
             self._folds += 1
-            self._board = None
+            self._boards.clear()
 
     def _new(self, kind: str, key: Key, name: str) -> int | None:
         """The fingerprint of an id that has not been counted yet, else None."""
@@ -175,8 +181,12 @@ class Fleet:
             self._first = at
         strand.touch(at)
         strand.series.add(at, tally, bins, self._now)
-        if self._board is not None:
-            self._board.add(strand, at, tally, bins)
+        for board in self._boards.kept:
+            board.add(strand, at, tally, bins)
+
+    def _changed(self, agent: Agent) -> None:
+        for board in self._boards.kept:
+            board.changed(agent)
 
     def _call(self, event: Call) -> None:
         mark = self._new("call", event.key, event.id)
@@ -209,9 +219,9 @@ class Fleet:
         session = strand.session
         if event.window and session is not None and when[0] >= session.window[0]:
             before, session.window = session.window[1], max(session.window, (when[0], event.window))
-            if self._board is not None and session.window[1] != before:
+            if session.window[1] != before:
                 # rows that this call is no part of show its session's context, too
-                self._board.changed(strand.cell.agent)
+                self._changed(strand.cell.agent)
         if event.cost is not None:
             return call(tokens, event.cost)
         priced = strand.cell.price is not None
@@ -318,20 +328,19 @@ class Fleet:
     def _session_state(self, event: SessionState) -> None:
         strand = self._store.strand(event.key)
         strand.cell.agent.note(event)
-        if self._board is not None:
-            self._board.add(strand, 0, 0, b"")
-            self._board.changed(strand.cell.agent)
+        for board in self._boards.kept:
+            board.add(strand, 0, 0, b"")
+        self._changed(strand.cell.agent)
 
     def _price_list(self, event: PriceList) -> None:
         if self._prices.declare(event.host, event.prices):
             self._store.reprice(event.host)
-            self._board = None
+            self._boards.clear()
 
     def _blind(self, event: Blind) -> None:
         agent = self._store.agent(event.key)
         agent.blind |= event.fields
-        if self._board is not None:
-            self._board.changed(agent)
+        self._changed(agent)
 
 
 def _bins(latencies: tuple[tuple[int, int], ...]) -> bytes:

@@ -33,6 +33,10 @@ class Publisher:
         self._total = Total()
         self._table = Table((), self._total.row([], Grouping.AGENT, None), 0)
 
+    def shows(self, view: View) -> bool:
+        """Whether its last table has the rows of this view, in this order, as far as their board has."""
+        return self._shown_as == (view.filter, view.sort, view.descending)
+
     def table(self, board: Board, view: View) -> Table:
         """What a view shows of its board."""
         key = sort_key(view.sort, descending=view.descending)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from clawtop.fleet.cells import Agent, Cell, CellKey, Session, Strand
 from clawtop.fleet.prices import PriceBook
 from clawtop.model.keys import Key
+from clawtop.model.selection import Scope
 
 
 class Limits(NamedTuple):
@@ -43,6 +44,14 @@ class Store:
 
     def __iter__(self) -> Iterator[Strand]:
         return iter(self._strands.values())
+
+    def within(self, scope: Scope) -> Iterable[Strand]:
+        """The strands of the agents that a scope names, and of each all: also those that are not in the scope."""
+        if not scope.agents:
+            return iter(self)
+        named = Scope(agents=scope.agents)
+        agents = [agent for agent in self._agents.values() if named.holds(Key(agent.host, agent.name))]
+        return [strand for agent in agents for strand in agent.strands]
 
     def known(self, host: str, name: str) -> Agent | None:
         """An agent, if it was ever seen."""
@@ -95,7 +104,9 @@ class Store:
         )
         if key.run:
             self._runs += 1
-        return Strand(cell, self._session(key), key.run)
+        strand = Strand(cell, self._session(key), key.run)
+        cell.agent.strands[strand] = None
+        return strand
 
     def _session(self, key: Key) -> Session | None:
         if key.session is None:
@@ -162,7 +173,7 @@ class Store:
 
     def _fold(self, strands: set[Strand], without: tuple[int, ...]) -> bool:
         for path, strand in [each for each in self._strands.items() if each[1] in strands]:
-            del self._strands[path]
+            del self._strands[path], strand.cell.agent.strands[strand]
             *who, provider, model = _coarser(path, without)
             whole = self.strand(Key(*who), provider or "", model or "")  # type: ignore[arg-type]
             whole.absorb(strand)

@@ -1,11 +1,11 @@
 """From strands to what was counted and is known since history begins, without windows and rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from clawtop.fleet.cells import Agent, Cell, Strand
 from clawtop.fleet.rows import Shares, Spend, basis_of, counters_of, tokens_of
 from clawtop.fleet.tally import unpacked
-from clawtop.model.commands import About, Target
+from clawtop.model.commands import About
 from clawtop.model.events import State
 from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Basis
@@ -16,12 +16,9 @@ _Name = tuple[str, str, str | None, str | None, str | None]
 
 def usage_of(strands: Iterable[Strand], scope: Scope) -> tuple[tuple[CellUsage, ...], tuple[AgentUsage, ...]]:
     """The cells and the agents of a scope."""
-    tallies: dict[Cell, int] = {}
-    for strand in strands:
-        tallies[strand.cell] = tallies.get(strand.cell, 0) + strand.series.total
     sums: dict[_Name, Spend] = {}
     agents: dict[Agent, None] = {}
-    for cell, tally in tallies.items():
+    for cell, tally in _tallies(strands).items():
         key = cell.key
         if not scope.holds(key.as_key):
             continue
@@ -34,28 +31,25 @@ def usage_of(strands: Iterable[Strand], scope: Scope) -> tuple[tuple[CellUsage, 
     return tuple(_cell(name, spend) for name, spend in sums.items()), tuple(map(_agent, agents))
 
 
-def abouts_of(strands: Iterable[Strand]) -> dict[Target, About]:
-    """What is known of each agent."""
-    tallies: dict[Agent, dict[Cell, int]] = {}
-    latest: dict[Agent, Strand] = {}
-    for strand in strands:
-        agent = strand.cell.agent
-        cells = tallies.setdefault(agent, {})
-        cells[strand.cell] = cells.get(strand.cell, 0) + strand.series.total
-        known = latest.setdefault(agent, strand)
-        if (strand.session is not None, strand.latest) > (known.session is not None, known.latest):
-            latest[agent] = strand
-    return {Target(agent.host, agent.name): _about(cells, latest[agent]) for agent, cells in tallies.items()}
-
-
-def _about(cells: Mapping[Cell, int], latest: Strand) -> About:
+def about_of(agent: Agent) -> About:
+    """What is known of an agent."""
+    if not agent.strands:
+        return About()
     projects, users, spend = Shares(), Shares(), Spend()
-    for cell, tally in cells.items():
+    for cell, tally in _tallies(agent.strands).items():
         cost, tokens = spend.add(cell, tally)
         projects.add(cell.key.project, cost, tokens)
         users.add(cell.key.user, cost, tokens)
+    latest = max(agent.strands, key=lambda strand: (strand.session is not None, strand.latest))
     session = None if latest.session is None else latest.session.key
     return About(projects.largest, users.largest, session, latest.run)
+
+
+def _tallies(strands: Iterable[Strand]) -> dict[Cell, int]:
+    tallies: dict[Cell, int] = {}
+    for strand in strands:
+        tallies[strand.cell] = tallies.get(strand.cell, 0) + strand.series.total
+    return tallies
 
 
 def _cell(name: _Name, spend: Spend) -> CellUsage:

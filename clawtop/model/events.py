@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from clawtop.model.keys import Key
 
+SOON_MS = 60_000
+"""How far ahead of now a moment may lie: one further ahead comes from a clock that is wrong, and is taken for now."""
+
 
 class Tokens(NamedTuple):
     """Token buckets of one call; `input` excludes what was read from or written to the cache."""

@@ -4,14 +4,16 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from clawtop import engine as engine_module
-from clawtop.engine import Engine, now_ms
+from clawtop.engine import ITSELF, Engine, now_ms
+from clawtop.fleet.fleet import Fleet
 from clawtop.model.commands import Command, Hold, HoldState, Means, Outcome, Pause, Plan, Result, Target
-from clawtop.model.errors import SourceError
-from clawtop.model.events import Call, Event, Tokens
+from clawtop.model.errors import SourceError, UsageError
+from clawtop.model.events import Call, Event, Increase, Tokens
 from clawtop.model.keys import Key
 from clawtop.model.selection import parse_filter
 from clawtop.model.snapshot import Grouping, Health, Snapshot, SourceStatus, View, Window
@@ -205,3 +207,128 @@ def test_without_a_switch_nothing_can_be_paused_and_it_is_said() -> None:
         assert engine.plan((target,)).result(PATIENCE)[0].problem
         assert not engine.submit(Pause((target,))).result(PATIENCE).verified
         assert engine.holds() == {}
+
+
+def itself(snapshot: Snapshot) -> list[SourceStatus]:
+    return [source for source in snapshot.sources if source.uri == ITSELF]
+
+
+class Breaking:
+    """Something of a fleet that fails while it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.broken = False
+        works = getattr(Fleet, name)
+
+        def maybe(fleet: Fleet, *args: Any, **more: Any) -> Any:
+            if self.broken:
+                raise KeyError("oops")
+            return works(fleet, *args, **more)
+
+        monkeypatch.setattr(Fleet, name, maybe)
+
+
+def test_a_table_that_cannot_be_made_is_said_and_made_again_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine_module, "_FIRST_WAIT_SECONDS", 0.01)
+    making, began = Breaking(monkeypatch, "snapshot"), now_ms()
+    with running(Scripted(gives([call("a")]))) as engine:
+        assert engine.caught_up(PATIENCE)
+        making.broken = True
+        engine.add(Scripted(gives([call("b")]), uri="late:"))
+        (down,) = itself(until(engine, lambda s: bool(itself(s))))
+        assert (down.health, down.since >= began) == (Health.DOWN, True)
+        assert down.detail == "making the table failed inside clawtop: KeyError: 'oops'; the log has more"
+        assert engine.snapshot.total.counters.calls == 1
+        assert not engine.ended
+        making.broken = False
+        assert until(engine, lambda s: not itself(s)).total.counters.calls == 2
+    assert "Traceback" in caplog.text
+
+
+def test_history_that_cannot_be_tidied_up_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_PRUNE_SECONDS", 0.01)
+    tidying = Breaking(monkeypatch, "prune")
+    with running(Scripted(gives([call("a")]))) as engine:
+        assert engine.caught_up(PATIENCE)
+        tidying.broken = True
+        assert "putting together what is old failed" in itself(until(engine, lambda s: bool(itself(s))))[0].detail
+        tidying.broken = False
+        until(engine, lambda s: not itself(s))
+
+
+def test_whoever_asks_for_what_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = Breaking(monkeypatch, "look")
+    with running(Scripted(gives([call("a")]))) as engine:
+        assert engine.caught_up(PATIENCE)
+        with pytest.raises(UsageError, match="shoes"):
+            engine.look(View(sort="shoes")).result(PATIENCE)
+        looking.broken = True
+        with pytest.raises(SourceError, match="KeyError"):
+            engine.look(ALL).result(PATIENCE)
+        looking.broken = False
+        assert engine.look(ALL).result(PATIENCE).total.counters.calls == 1
+
+
+def test_an_engine_that_ends_by_itself_says_so_to_whoever_reads_it_on() -> None:
+    told = threading.Event()
+
+    def listener() -> None:
+        if engine.ended:
+            told.set()
+        else:
+            raise SystemExit
+
+    with running(Scripted(gives([call("a")]))) as engine:
+        assert engine.caught_up(PATIENCE)
+        assert not engine.ended
+        engine.listen(listener)
+        engine.show(ALL)
+        assert told.wait(PATIENCE)
+        (down,) = itself(engine.snapshot)
+        assert down.health is Health.DOWN
+        assert "start clawtop again" in down.detail
+        assert "SystemExit" in down.detail
+        assert engine.snapshot.total.counters.calls == 1
+
+
+def test_a_switch_that_cannot_start_is_said_and_the_rest_goes_on() -> None:
+    class Broken(Recorded):
+        async def start(self) -> None:
+            raise OSError("no room")
+
+    engine = Engine([Scripted(gives([call("a")]))], ALL, delay=0.1, switch=lambda _: Broken())
+    engine.start()
+    try:
+        assert "taking over the holds failed" in itself(until(engine, lambda s: bool(itself(s))))[0].detail
+        assert until(engine, lambda s: s.total.counters.calls == 1).rows
+    finally:
+        engine.stop()
+
+
+def test_what_is_taken_back_of_a_clock_that_runs_ahead_leaves_the_moment_it_was_counted_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began = 1_795_345_500_000
+    clock = [began]
+    monkeypatch.setattr(engine_module, "now_ms", lambda: clock[0])
+    first, more = Tokens(100, 1), Tokens(10, 500)
+    key, at = Key("local", "main"), began + 600_000
+
+    async def script(outlet: Outlet) -> None:
+        await outlet.put([Call(key, at, "a", "mock", "normal", first, 5)])
+        clock[0] += 20_000
+        await outlet.put(
+            [
+                Increase(key, at, "a-", "mock", "normal", Tokens(-100, -1), -5, calls=-1),
+                Increase(key, at + 20_000, "a+", "mock", "normal", more, 9, calls=1),
+            ]
+        )
+
+    with running(Scripted(script)) as engine:
+        for wait in (20, 59, 61, 63, 79):
+            clock[0] = began + wait * 1000 if wait > 20 else clock[0]
+            until(engine, lambda s: s.total.tokens.total > 0)
+            total = engine.look(View(window=Window.M1)).result(PATIENCE).total
+            assert (total.tokens, total.cost, total.counters.calls) == (more, 9, 1), wait

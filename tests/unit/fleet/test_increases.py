@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from clawtop.fleet.store import Limits
 from clawtop.model.events import Increase, Tokens
 from clawtop.model.keys import Key
+from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Basis, Grouping, Row, View, Window
 from tests.unit.fleet.made import CODER, DAY, HOUR, MINUTE, NOW, SECOND, call, fleet, only, shot
 
@@ -122,6 +123,8 @@ def test_what_is_taken_back_at_another_moment_or_elsewhere_makes_nothing_negativ
         assert [min(row) for row in [*rows, amounts(snapshot.total)] if min(row) < 0] == []
         assert tuple(map(sum, zip(*rows, (0,) * 7, strict=True))) == amounts(snapshot.total)
         assert min(snapshot.recent_tokens + snapshot.recent_cost) >= 0
+        assert min(min(row.usd_per_hour, row.tokens_per_min) for row in (*snapshot.rows, snapshot.total)) >= 0
+        assert min(min(cell.cost, *cell.tokens) for cell in made.usage(Scope(), now).cells) >= 0
         made.prune(now)
 
 
