@@ -36,7 +36,7 @@ def of_clawtop() -> argparse.ArgumentParser:
     what.add_argument("-a", "--agent", action="append", default=[], metavar="GLOB")
     what.add_argument("-u", "--user", action="append", default=[], metavar="GLOB")
     what.add_argument(
-        "-f", "--filter", default=unless_given, metavar="EXPR", help="rows: words, project:x, cost>5, !idle"
+        "-f", "--filter", default=unless_given, metavar="EXPR", help="rows: words, project:x, cost>5, !state:idle"
     )
     what.add_argument("-w", "--window", default=unless_given, metavar="WINDOW", help="1m 5m 15m 1h 24h 7d all")
     what.add_argument(

@@ -106,10 +106,11 @@ def _figures(row: Row) -> dict[str, Any]:
         "agents": row.agents,
         "agents_running": row.agents_running,
         "tokens": _tokens(row),
-        "cost_usd": None if row.basis is Basis.UNKNOWN or ("cost" in row.blind and not row.cost) else row.cost / 1e6,
+        "cost_usd": None if row.known_cost is None else row.known_cost / 1e6,
         "cost_basis": row.basis.value,
         "unpriced_calls": row.counters.unpriced_calls,
-        "rates": {"tokens_per_min": round(row.tokens_per_min, 3), "usd_per_hour": round(row.usd_per_hour, 6)},
+        "rate_unpriced_calls": row.rate_unpriced,
+        "rates": _rates(row),
         "context_pct": None if row.context_pct is None else round(row.context_pct, 2),
         "latency_ms": {"p50": row.latency_p50, "p95": row.latency_p95},
         "last_at": None if not row.last_at else _iso(row.last_at),
@@ -121,6 +122,14 @@ def _tokens(row: Row) -> dict[str, int | None]:
     unseen = "tokens" in row.blind and not row.tokens.total
     counted = {**row.tokens._asdict(), "total": row.tokens.total}
     return dict.fromkeys(counted) if unseen else dict(counted)
+
+
+def _rates(row: Row) -> dict[str, float | None]:
+    unseen = "tokens_per_min" in row.blind and not row.tokens_per_min
+    return {
+        "tokens_per_min": None if unseen else round(row.tokens_per_min, 3),
+        "usd_per_hour": None if row.known_rate is None else round(row.known_rate, 6),
+    }
 
 
 def _flatten(figures: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -140,8 +149,8 @@ def _iso(ms: int) -> str:
 def _head(snapshot: Snapshot) -> list[str]:
     total = snapshot.total
     head = (
-        f"clawtop - {_iso(snapshot.at)[11:19]} UTC  {units.per_hour(total.usd_per_hour)}  "
-        f"{_cost(total)} in {snapshot.view.window.value}  {units.si(total.tokens_per_min)} tokens/min  "
+        f"clawtop - {_iso(snapshot.at)[11:19]} UTC  ${_rate(total)}/h  "
+        f"{_cost(total)} in {snapshot.view.window.value}  {_tokens_per_min(total)} tokens/min  "
         f"{total.agents_running} of {total.agents} agents running  {total.counters.errors} errors"
     )
     return [head, *(_source_line(source) for source in snapshot.sources)]
@@ -156,9 +165,20 @@ def _source_line(source: SourceStatus) -> str:
 
 
 def _cost(row: Row) -> str:
-    if row.basis is Basis.UNKNOWN:
-        return "?"
-    return f"${units.money(row.cost)}" + ("+?" if row.counters.unpriced_calls else "")
+    if row.known_cost is None:
+        return "?" if row.basis is Basis.UNKNOWN else "–"
+    return f"${units.known_part(row.known_cost / 1e6, partly=row.counters.unpriced_calls > 0)}"
+
+
+def _rate(row: Row) -> str:
+    if row.known_rate is None and row.rate_basis is not Basis.UNKNOWN:
+        return "–"
+    return units.known_part(row.known_rate, partly=row.rate_unpriced > 0)
+
+
+def _tokens_per_min(row: Row) -> str:
+    unseen = "tokens_per_min" in row.blind and not row.tokens_per_min
+    return "–" if unseen else units.si(row.tokens_per_min)
 
 
 def _count(name: str) -> Callable[[Row], str]:
@@ -172,9 +192,9 @@ def _state(row: Row) -> str:
 
 _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("STATE", _state),
-    ("$/H", lambda row: units.dollars(row.usd_per_hour)),
+    ("$/H", _rate),
     ("COST", _cost),
-    ("TOK/MIN", lambda row: units.si(row.tokens_per_min)),
+    ("TOK/MIN", _tokens_per_min),
     ("INPUT", lambda row: units.si(row.tokens.input)),
     ("OUTPUT", lambda row: units.si(row.tokens.output)),
     ("CACHE", lambda row: units.si(row.tokens.cache_read + row.tokens.cache_write)),

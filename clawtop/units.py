@@ -40,9 +40,11 @@ def exact_money(micros: int) -> str:
     return f"{'-' if micros < 0 else ''}${abs(micros) / 1e6:,.6f}"
 
 
-def per_hour(amount: float) -> str:
-    """Dollars per hour as a headline says them: $12.34/h."""
-    return f"${dollars(amount)}/h"
+def known_part(amount: float | None, *, partly: bool) -> str:
+    """Dollars without their sign as far as they are known: 12.34, 12.34+? where `partly`, ? where nothing is."""
+    if amount is None:
+        return "?"
+    return f"{dollars(amount)}{'+?' if partly else ''}"
 
 
 def duration(ms: float) -> str:

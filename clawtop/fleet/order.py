@@ -1,11 +1,15 @@
-"""The order of rows: by a column, then by dollars an hour, cost and name; what is not known comes last."""
+"""The order of rows: by a column, then by dollars an hour, cost and name; what is not known comes last.
+
+A rate without a price is none of that: it stands right above 0, that with most tokens first.
+"""
 
 from collections.abc import Callable
 
 from clawtop.model.errors import UsageError
-from clawtop.model.selection import NUMBERS, TEXTS
-from clawtop.model.snapshot import Basis, Row
+from clawtop.model.selection import ALIASES, NUMBERS, TEXTS
+from clawtop.model.snapshot import Row
 
+_NEXT_TO_NOTHING = 1e-30
 _FIELDS = (
     "calls_per_min",
     "latency_p50",
@@ -14,7 +18,6 @@ _FIELDS = (
     "first_at",
     "last_at",
     "projects",
-    "agents",
     "agents_running",
 )
 
@@ -23,22 +26,26 @@ def _field(name: str) -> Callable[[Row], float | None]:
     return lambda row: getattr(row, name)
 
 
-def _cost(row: Row) -> float | None:
-    return None if row.basis is Basis.UNKNOWN else float(row.cost)
+def _rate(row: Row) -> float | None:
+    """Dollars per hour, in which tokens without a price stand for less than any price does, and for more than 0."""
+    if not row.rate_unpriced:
+        return row.known_rate
+    return row.usd_per_hour + row.tokens_per_min * _NEXT_TO_NOTHING
 
 
 _NUMBERS: dict[str, Callable[[Row], float | None]] = {
     **NUMBERS,
     **{name: _field(name) for name in _FIELDS},
-    "cost": _cost,
+    "usd_per_hour": _rate,
 }
 
-SORTS = frozenset(_NUMBERS) | frozenset(TEXTS)
+SORTS = frozenset(_NUMBERS) | frozenset(TEXTS) | frozenset(ALIASES)
 """What rows can be sorted by."""
 
 
 def sort_key(sort: str, *, descending: bool) -> Callable[[Row], tuple[object, ...]]:
     """A key for rows whose ascending order is the one asked for. Raises UsageError for a column there is none of."""
+    sort = ALIASES.get(sort, sort)
     if sort in TEXTS:
         text = TEXTS[sort]
         return lambda row: (*_by_text(text(row), descending=descending), *_ties(row))
@@ -59,4 +66,4 @@ def _by_text(text: str, *, descending: bool) -> tuple[bool, object]:
 
 
 def _ties(row: Row) -> tuple[object, ...]:
-    return -row.usd_per_hour, -row.cost, row.label.casefold(), row.group
+    return -(_rate(row) or 0), -row.cost, row.label.casefold(), row.group

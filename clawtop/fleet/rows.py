@@ -168,6 +168,8 @@ def part_of(slot: Slot, grouping: Grouping, newest: int) -> Part:
         priced_calls=sums.spend.priced_calls,
         rate=sums.rate.tally,
         rate_cost=sums.rate.cost,
+        rate_priced_calls=sums.rate.priced_calls,
+        rate_unpriced=sums.rate.unpriced,
         agents=agents,
         running=running,
         projects=sums.projects.names,
@@ -216,6 +218,9 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
         detail=_detail(slot, grouping, who.agents),
         blind=frozenset[str]().union(*{agent.blind for agent in who.agents}),
         kinds_per_min=per_minute(rates),
+        agent=slot.group[1] if grouping in OF_ONE_AGENT else None,
+        rate_unpriced=sums.rate.unpriced,
+        rate_basis=basis_of(rates, sums.rate.priced_calls, sums.rate.unpriced),
     )
 
 

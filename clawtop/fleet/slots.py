@@ -21,6 +21,8 @@ class Part(NamedTuple):
     priced_calls: int
     rate: int
     rate_cost: int
+    rate_priced_calls: int
+    rate_unpriced: int
     agents: frozenset[Agent]
     running: frozenset[Agent]
     projects: frozenset[str]

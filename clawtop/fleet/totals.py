@@ -20,6 +20,8 @@ class Total:
         self._latencies = 0
         self._rate = 0
         self._rate_cost = 0
+        self._rate_priced_calls = 0
+        self._rate_unpriced = 0
         self._cost = 0
         self._priced_calls = 0
         self._unpriced = 0
@@ -40,6 +42,8 @@ class Total:
         self._latencies += sign * part.latencies
         self._rate += sign * part.rate
         self._rate_cost += sign * part.rate_cost
+        self._rate_priced_calls += sign * part.rate_priced_calls
+        self._rate_unpriced += sign * part.rate_unpriced
         self._priced_calls += sign * part.priced_calls
         for project in part.projects:
             self._projects[project] += sign
@@ -97,6 +101,8 @@ class Total:
             detail=max((agent.detail for agent in agents if agent.detail is not None), default=(0, None))[1],
             blind=frozenset[str]().union(*{agent.blind for agent in agents}),
             kinds_per_min=per_minute(rates),
+            rate_unpriced=self._rate_unpriced,
+            rate_basis=basis_of(rates, self._rate_priced_calls, self._rate_unpriced),
         )
 
 

@@ -31,8 +31,26 @@ def _count(name: str) -> Callable[["Row"], float | None]:
     return lambda row: None if name in row.blind else float(getattr(row.counters, name))
 
 
+def _seen(name: str, number: Callable[["Row"], float | None]) -> Callable[["Row"], float | None]:
+    """The number, None where it is 0 because no source of the row sees it."""
+
+    def known(row: "Row") -> float | None:
+        value = number(row)
+        return None if not value and name in row.blind else value
+
+    return known
+
+
+def _cost(row: "Row") -> float | None:
+    return None if row.known_cost is None else row.known_cost / 1e6
+
+
+def _cached(row: "Row") -> float | None:
+    return 100 * row.tokens.cache_read / row.tokens.context if row.tokens.context else None
+
+
 TEXTS: dict[str, Callable[["Row"], str]] = {
-    "agent": lambda row: row.label,
+    "agent": _text("agent"),
     "name": lambda row: row.label,
     "project": _text("project"),
     "user": _text("user"),
@@ -41,20 +59,24 @@ TEXTS: dict[str, Callable[["Row"], str]] = {
     "state": _text("state"),
     "hold": _text("hold"),
 }
-"""What `word:value` can ask for: the value is looked for in that text."""
+"""What `word:value` can ask for: the value is looked for in that text. A row of several agents has no `agent`."""
+
+_WORDS = tuple(TEXTS[name] for name in ("name", "agent", "project", "user", "model"))
+"""Where a plain word is looked for."""
 
 NUMBERS: dict[str, Callable[["Row"], float | None]] = {
-    "cost": lambda row: row.cost / 1e6,
-    "usd_per_hour": lambda row: row.usd_per_hour,
-    "$/h": lambda row: row.usd_per_hour,
-    "tokens": lambda row: float(row.tokens.total),
-    "tokens_per_min": lambda row: row.tokens_per_min,
-    "input": lambda row: float(row.tokens.input),
-    "output": lambda row: float(row.tokens.output),
+    "cost": _cost,
+    "usd_per_hour": lambda row: row.known_rate,
+    "tokens": _seen("tokens", lambda row: float(row.tokens.total)),
+    "tokens_per_min": _seen("tokens_per_min", lambda row: row.tokens_per_min),
+    "input": _seen("input", lambda row: float(row.tokens.input)),
+    "output": _seen("output", lambda row: float(row.tokens.output)),
+    "cache": _seen("cache_read", _cached),
     "context": lambda row: row.context_pct,
     "latency": lambda row: None if row.latency_p95 is None else float(row.latency_p95),
-    "sessions": lambda row: float(row.sessions),
+    "sessions": _seen("sessions", lambda row: float(row.sessions)),
     "runs": lambda row: None if row.runs is None else float(row.runs),
+    "agents": lambda row: float(row.agents),
     **{
         name: _count(name)
         for name in (
@@ -72,7 +94,34 @@ NUMBERS: dict[str, Callable[["Row"], float | None]] = {
         )
     },
 }
-"""What `name>5` can compare; money in dollars, context in percent, latency in milliseconds."""
+"""What `name>5` can compare; money in dollars, context and cache in percent, latency in milliseconds."""
+
+ALIASES = {
+    "$": "cost",
+    "$/h": "usd_per_hour",
+    "tok/m": "tokens_per_min",
+    "ctx": "context",
+    "in": "input",
+    "out": "output",
+    "retry": "retries",
+    "fallb": "fallbacks",
+    "err": "errors",
+    "tools": "tool_calls",
+    "p95": "latency",
+    "sess": "sessions",
+}
+"""What the columns call those numbers."""
+
+_UNKNOWN_PART: dict[str, Callable[["Row"], bool]] = {
+    "cost": lambda row: row.counters.unpriced_calls > 0 or "cost" in row.blind,
+    "usd_per_hour": lambda row: row.rate_unpriced > 0 or "usd_per_hour" in row.blind,
+}
+"""Sums of which a part can be unknown: then the number is the least that it is."""
+
+
+def _found(value: str, text: str) -> bool:
+    folded = text.casefold()
+    return fnmatchcase(folded, value) if any(c in value for c in "*?[") else value in folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +134,25 @@ class Term:
     negated: bool = False
 
     def matches(self, row: "Row") -> bool:
-        """Whether the row passes this term. What a row cannot know passes no comparison."""
+        """Whether the row passes this term. What a row cannot know passes no comparison.
+
+        A sum that is partly unknown passes those that its known part alone decides: `cost>5`, and never `cost<5`.
+        """
         return self._holds(row) is not self.negated
 
     def _holds(self, row: "Row") -> bool:
         if self.op == "":
-            return any(self.value in TEXTS[name](row).casefold() for name in ("agent", "project", "user", "model"))
+            return any(self.value in text(row).casefold() for text in _WORDS)
         if self.op == ":":
-            text = TEXTS[self.field](row).casefold()
-            return fnmatchcase(text, self.value) if any(c in self.value for c in "*?[") else self.value in text
+            # the names of OpenClaw's sessions begin with what reads as a term: agent:coder:main
+            named = self.field == "agent" and _found(f"agent:{self.value}", row.label)
+            return named or _found(self.value, TEXTS[self.field](row))
         number = NUMBERS[self.field](row)
-        return number is not None and _COMPARE[self.op](number, float(self.value))
+        return number is not None and self._can_tell(row) and _COMPARE[self.op](number, float(self.value))
+
+    def _can_tell(self, row: "Row") -> bool:
+        partly = _UNKNOWN_PART.get(self.field)
+        return self.op in {">", ">="} or partly is None or not partly(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +171,7 @@ everything = Filter()
 
 
 def parse_filter(text: str) -> Filter:
-    """The filter that `text` spells, e.g. `coder project:api retries>0 !idle`.
+    """The filter that `text` spells, e.g. `coder project:api retries>0 !state:idle`.
 
     Raises UsageError with the word that is wrong and what was expected.
     """
@@ -124,15 +181,17 @@ def parse_filter(text: str) -> Filter:
 def _term(word: str) -> Term:
     negated, body = word.startswith("!"), word.removeprefix("!")
     if not body:
-        raise UsageError("filter: `!` needs a word right after it, e.g. !idle")
+        raise UsageError("filter: `!` needs a word right after it, e.g. !state:idle")
     found = _TERM.fullmatch(body.casefold())
     if found is None:
         return Term("", "", body.casefold(), negated)
     name, op, value = found["field"], found["op"], found["value"]
     if op == ":" or (op == "=" and name in TEXTS):
         return _text_term(name, value, negated, word)
+    name = ALIASES.get(name, name)
     if name not in NUMBERS:
-        raise UsageError(f"filter: {name!r} in {word!r} is no number; one of {', '.join(sorted(NUMBERS))}")
+        numbers, titles = ", ".join(sorted(NUMBERS)), ", ".join(ALIASES)
+        raise UsageError(f"filter: {name!r} in {word!r} is no number; one of {numbers}, or as columns say {titles}")
     try:
         number = float(value.strip("$%"))
     except ValueError:

@@ -104,7 +104,9 @@ class Row:
     `group` identifies the row whatever the order of the table; `label` is what to print for it.
     `blind` names the fields this row's sources cannot know: they are null in JSON and – on the screen.
     `runs` is None where no source of the row has runs. `cost` is the part that is known: where `unpriced_calls`
-    is above 0 the sum is `cost` and something more; where `basis` is unknown it says nothing.
+    is above 0 the sum is `cost` and something more; where `basis` is unknown it says nothing. The same are
+    `usd_per_hour`, `rate_unpriced` and `rate_basis` to the minutes that rates are taken over. `agent` is its name
+    where the row is of one.
     `spark` is tokens per slice of the window, oldest first. `hold` is ours, `state` the agent's.
     `kinds_per_min` splits `tokens_per_min` into its buckets, whole tokens; None where nobody did.
     A row that did not change is the same object from one snapshot to the next.
@@ -141,6 +143,21 @@ class Row:
     alerts: tuple[str, ...] = ()
     blind: frozenset[str] = frozenset()
     kinds_per_min: Tokens | None = None
+    agent: str | None = None
+    rate_unpriced: int = 0
+    rate_basis: Basis = Basis.LOGGED
+
+    @property
+    def known_cost(self) -> int | None:
+        """The part of the cost that is known in micro-dollars, None where nothing at all is."""
+        unseen = "cost" in self.blind and not self.cost
+        return None if unseen or self.basis is Basis.UNKNOWN else self.cost
+
+    @property
+    def known_rate(self) -> float | None:
+        """The part of the dollars per hour that is known, None where nothing at all is."""
+        unseen = "usd_per_hour" in self.blind and not self.usd_per_hour
+        return None if unseen or self.rate_basis is Basis.UNKNOWN else self.usd_per_hour
 
 
 class Health(StrEnum):

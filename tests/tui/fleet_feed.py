@@ -61,6 +61,7 @@ def row(name: str = "coder", **changes: object) -> Row:
         first_at=START - 3_000_000,
         last_at=START - 2_000,
         spark=(0, 3, 5, 9, 4, 2, 7, 8),
+        agent=name,
     )
     return replace(known, **changes)  # type: ignore[arg-type]
 
@@ -95,6 +96,8 @@ def _agent(number: int) -> Row:
         spark=tuple(int(dice.random() ** 2 * spend * 3000) for _ in range(60))
         if running
         else (0,) * 59 + (number % 2,),
+        rate_unpriced=int(free and running),
+        rate_basis=Basis.UNKNOWN if free and running else Basis.LOGGED,
         blind=frozenset(["retries", "fallbacks"]) if number % 9 == 4 else frozenset(),
     )
 
@@ -115,6 +118,8 @@ def total(rows: Iterable[Row]) -> Row:
         usd_per_hour=sum(each.usd_per_hour for each in known),
         tokens_per_min=sum(each.tokens_per_min for each in known),
         calls_per_min=sum(each.calls_per_min for each in known),
+        rate_unpriced=sum(each.rate_unpriced for each in known),
+        agent=None,
         agents=len(known),
         agents_running=sum(each.state is State.RUNNING for each in known),
         kinds_per_min=Tokens(

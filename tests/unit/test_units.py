@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawtop.units import age, dollars, duration, exact_money, money, per_hour, percent, si, size
+from clawtop.units import age, dollars, duration, exact_money, known_part, money, percent, si, size
 
 AMOUNTS = st.floats(min_value=0, max_value=1e18, allow_nan=False)
 
@@ -48,7 +48,12 @@ def test_dollars_keep_two_decimals_as_long_as_they_can(amount: float, text: str)
 
 def test_money_is_micro_dollars() -> None:
     assert (money(3_056_962), exact_money(3_056_962), exact_money(-1)) == ("3.06", "$3.056962", "-$0.000001")
-    assert per_hour(12.344) == "$12.34/h"
+
+
+def test_what_is_not_known_of_a_sum_is_said() -> None:
+    assert known_part(12.344, partly=False) == "12.34"
+    assert known_part(0.0, partly=True) == "0.00+?"
+    assert known_part(None, partly=True) == "?"
 
 
 @pytest.mark.parametrize(

@@ -146,19 +146,27 @@ def unpriced(row: Row) -> bool:
 
 
 def rate_unknown(row: Row) -> bool:
-    """Whether nothing is known about what it spends now: an old call without a price spends nothing any more."""
-    return unpriced(row) and row.calls_per_min > 0
+    """Whether nothing at all is known about what it spends now: an old call without a price spends nothing any more."""
+    return row.rate_basis is Basis.UNKNOWN and row.rate_unpriced > 0
 
 
-def usd_per_hour(at: Look, _width: int, glyphs: Glyphs) -> Line:
-    """Dollars per hour over the last minutes."""
+def burn(row: Row) -> tuple[str, str]:
+    """Dollars per hour as a number, ? where nothing is known, and what to add where some calls have no price."""
+    if rate_unknown(row):
+        return "?", ""
+    return dollars(row.usd_per_hour), "+?" if row.rate_unpriced > 0 else ""
+
+
+def usd_per_hour(at: Look, width: int, glyphs: Glyphs) -> Line:
+    """Dollars per hour over the last minutes; large ones that are partly unknown without their decimals."""
     row = at.row
     if "usd_per_hour" in row.blind:
         return (Span(glyphs.unseen, "faint"),)
-    if rate_unknown(row):
-        return (Span("?", "muted"),)
-    amount = dollars(row.usd_per_hour)
-    return (Span(amount, heat(at.share) or ("value" if row.usd_per_hour > 0 else "faint")),)
+    amount, more = burn(row)
+    if len(amount) + len(more) > width:
+        amount = si(row.usd_per_hour)
+    style = "muted" if amount == "?" else heat(at.share) or ("value" if row.usd_per_hour > 0 else "faint")
+    return (Span(amount, style), Span(more, "muted")) if more else (Span(amount, style),)
 
 
 def share(at: Look, width: int, glyphs: Glyphs) -> Line:

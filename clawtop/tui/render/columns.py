@@ -49,7 +49,9 @@ COLUMNS: tuple[Column, ...] = (
     _word("name", "the agent, or what the rows are grouped by", 12, cells.name),
     Column("agent", "agent", "whose session or run it is", 10, cells.agent, left=True, but=_NOT_OF_ONE),
     _word("host", "the machine or gateway it comes from, where there is more than one", 8, cells.host, Grouping.HOST),
-    _figure("usd_per_hour", "$/h", f"dollars per hour, {_FIVE}", 7, cells.usd_per_hour),
+    _figure(
+        "usd_per_hour", "$/h", f"dollars per hour, {_FIVE}; ? has no price, and sorts above 0", 7, cells.usd_per_hour
+    ),
     Column("share", "share", "its part of what the whole fleet spends per hour", 5, cells.share, left=True),
     _figure("cost", "$", "dollars in the window; ? without a price, +? where some calls have none", 9, cells.cost),
     _figure("tokens_per_min", "tok/m", f"tokens per minute, {_FIVE}", 6, cells.tokens_per_min),

@@ -15,7 +15,7 @@ from clawtop.tui.render.graph import area
 from clawtop.tui.render.line import EMPTY, Line, Span, fit
 from clawtop.tui.render.line import width as cells_of
 from clawtop.tui.render.plain import printable
-from clawtop.units import age, dollars, duration, exact_money, percent, si
+from clawtop.units import age, duration, exact_money, percent, si
 
 _MOST = 12
 _ERRORS = 20
@@ -103,7 +103,7 @@ def page(
 
 def _title(row: Row, snapshot: Snapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
     at = cell.look(row, snapshot.total, snapshot.at, glyphs)
-    burn = f" {'$?' if cell.rate_unknown(row) else f'${dollars(row.usd_per_hour)}'}/h "
+    burn = f" ${''.join(cell.burn(row))}/h "
     part = f"  {percent(100 * at.share / cell.SHARE_STEPS)} of the fleet" if at.share else ""
     name = printable(row.label, max(8, width - 44), ascii_only=glyphs.ascii_only)
     known = (

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from clawtop.model.events import Tokens
 from clawtop.model.snapshot import Health, Row, Snapshot, SourceStatus
-from clawtop.tui.render.cells import rate_unknown, unpriced
+from clawtop.tui.render.cells import burn, unpriced
 from clawtop.tui.render.digits import big
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.graph import area, bar
@@ -46,15 +46,6 @@ def _badges(snapshot: Snapshot, more: Sequence[str]) -> Sequence[str]:
     return ("DEMO", *more) if any(source.demo for source in snapshot.sources) else more
 
 
-def burn(snapshot: Snapshot) -> tuple[str, str]:
-    """Dollars per hour of the whole fleet as a number, and what to add where a price is missing."""
-    total = snapshot.total
-    if rate_unknown(total):
-        return "?", ""
-    unknown = total.calls_per_min > 0 and total.counters.unpriced_calls > 0
-    return dollars(total.usd_per_hour), "+?" if unknown else ""
-
-
 def spent(snapshot: Snapshot) -> str:
     """Dollars in the window, with their sign: $12.34, $?, $1.38+?."""
     total = snapshot.total
@@ -65,7 +56,7 @@ def spent(snapshot: Snapshot) -> str:
 
 def _compact(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tuple[Line, ...]:
     total = snapshot.total
-    number, more = burn(snapshot)
+    number, more = burn(snapshot.total)
     left: Line = (
         Span(" "),
         Span(f" ${number}{more}/h ", "burn"),
@@ -185,7 +176,7 @@ def progress(snapshot: Snapshot, columns: int, glyphs: Glyphs) -> Line:
 
 
 def _tall(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tuple[Line, ...]:
-    number, more = burn(snapshot)
+    number, more = burn(snapshot.total)
     figures = None if glyphs.ascii_only else big(number)
     total = snapshot.total
     errors = total.counters.errors

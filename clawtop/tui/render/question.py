@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from clawtop.model.commands import Hold, Means, Plan, RunningProcess, Target, Work, WorkKind
 from clawtop.model.snapshot import Row
-from clawtop.tui.render.cells import rate_unknown
+from clawtop.tui.render.cells import burn
 from clawtop.tui.render.digits import big
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import EMPTY, Line, Span, fit, wrap
@@ -112,7 +112,7 @@ def _rate(asked: Asked, glyphs: Glyphs, *, roomy: bool) -> tuple[Line, ...]:
     rows = [asked.rows[target] for target in counted if target in asked.rows]
     if not rows:
         return ((Span(f"their spend per hour is being summed up{glyphs.ellipsis}", "muted"),),)
-    unknown = any(rate_unknown(row) for row in rows)
+    unknown = any(row.rate_unpriced for row in rows)
     known = sum(row.usd_per_hour for row in rows)
     number = "?" if unknown and known <= 0 else dollars(known)
     more = "+?" if unknown and known > 0 else ""
@@ -222,7 +222,7 @@ def _agent(asked: Asked, target: Target, width: int, glyphs: Glyphs) -> Iterable
 
 
 def _rate_of(row: Row) -> str:
-    return "$?/h" if rate_unknown(row) else f"${dollars(row.usd_per_hour)}/h"
+    return f"${''.join(burn(row))}/h"
 
 
 def _held(hold: Hold, at: int, width: int, glyphs: Glyphs) -> Iterable[Line]:

@@ -235,14 +235,14 @@ def test_order() -> None:
         call("d", key=key("unpriced"), cost=None),
         state(key("zero"), State.IDLE),
     )
-    assert labels(shot(made)) == ["quick", "slow", "Big", "unpriced", "zero"]
+    assert labels(shot(made)) == ["quick", "slow", "unpriced", "Big", "zero"]
     assert labels(shot(made, sort="cost")) == ["Big", "quick", "slow", "zero", "unpriced"]
     assert labels(shot(made, sort="cost", descending=False)) == ["zero", "quick", "slow", "Big", "unpriced"]
     assert labels(shot(made, sort="latency")) == ["slow", "Big", "quick", "unpriced", "zero"]
     assert labels(shot(made, sort="latency_p50", descending=False)) == ["quick", "Big", "slow", "unpriced", "zero"]
     assert labels(shot(made, sort="name", descending=False)) == ["Big", "quick", "slow", "unpriced", "zero"]
     assert labels(shot(made, sort="name")) == ["zero", "unpriced", "slow", "quick", "Big"]
-    assert labels(shot(made, sort="project")) == ["quick", "slow", "Big", "unpriced", "zero"]
+    assert labels(shot(made, sort="project")) == ["quick", "slow", "unpriced", "Big", "zero"]
     assert labels(shot(made, sort="last_at"))[-1] == "zero"
     with pytest.raises(UsageError, match="no column"):
         shot(made, sort="nonsense")

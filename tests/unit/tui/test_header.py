@@ -60,18 +60,19 @@ def test_what_no_source_has_seen_is_not_zero(size: tuple[int, int]) -> None:
 
 
 def test_an_unknown_price_is_unknown() -> None:
-    total = replace(SNAPSHOT.total, basis=Basis.UNKNOWN, counters=Counters(calls=3, unpriced_calls=3))
+    counters = Counters(calls=3, unpriced_calls=3)
+    total = replace(SNAPSHOT.total, basis=Basis.UNKNOWN, counters=counters, rate_basis=Basis.UNKNOWN, rate_unpriced=3)
     assert "$?/h" in said(replace(SNAPSHOT, total=total))
     assert "$? in 1h" in said(replace(SNAPSHOT, total=total))
 
 
 def test_old_calls_without_a_price_leave_no_doubt_about_what_is_spent_now() -> None:
     counters = Counters(calls=9, unpriced_calls=3)
-    total = replace(SNAPSHOT.total, usd_per_hour=0.0, calls_per_min=0.0, cost=1_380_000, counters=counters)
+    total = replace(SNAPSHOT.total, usd_per_hour=0.0, cost=1_380_000, counters=counters, rate_unpriced=0)
     for basis in (Basis.MIXED, Basis.UNKNOWN):
         assert " $0.00/h " in said(replace(SNAPSHOT, total=replace(total, basis=basis)))
     assert "$1.38+? in 1h" in said(replace(SNAPSHOT, total=total))
-    assert " $0.00+?/h " in said(replace(SNAPSHOT, total=replace(total, calls_per_min=0.2)))
+    assert " $0.00+?/h " in said(replace(SNAPSHOT, total=replace(total, rate_unpriced=1)))
 
 
 def test_a_demo_says_so() -> None:

@@ -138,9 +138,11 @@ def test_the_page_of_a_row_has_every_figure_by_its_name() -> None:
 
 
 def test_a_page_without_a_price_says_so() -> None:
-    said = page(row(basis=Basis.UNKNOWN, counters=Counters(calls=2, unpriced_calls=2)))
+    counters, unknown = Counters(calls=2, unpriced_calls=2), Basis.UNKNOWN
+    said = page(row(basis=unknown, counters=counters, rate_basis=unknown, rate_unpriced=2))
     assert "$?/h" in said
     assert "no price is known" in said
+    assert " $12.34+?/h " in page(row(rate_unpriced=1))
     assert "$1.380000+?" in page(row(cost=1_380_000, counters=Counters(calls=2, unpriced_calls=1)))
 
 
