@@ -1,5 +1,6 @@
 """Bytes in chunks of any size -> whole lines, in bounded memory."""
 
+import re
 from typing import Any
 
 import orjson
@@ -9,16 +10,38 @@ from clawtop.model.errors import Unusable
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of the longest line that is kept."""
 
+_HEX = rb"[0-9a-fA-F]"
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB]%(two)b\\u[dD][c-fC-F]%(two)b|(u[dD][89a-fA-F]%(two)b)|.)" % {b"two": _HEX * 2}, re.DOTALL
+)
+
 
 def json_object(raw: bytes) -> dict[str, Any]:
     """The object that a line or a body is. Raises Unusable where it is none."""
-    try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise Unusable("not JSON") from None
+    found = json_value(raw)
     if not isinstance(found, dict):
         raise Unusable("no JSON object")
     return found
+
+
+def json_value(raw: bytes) -> Any:
+    """What `raw` is in JSON. Raises Unusable where it is none.
+
+    Half a pair of surrogates, which JavaScript leaves where it cuts a text within an emoji, becomes U+FFFD.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return orjson.loads(without_half_pairs(raw))
+    except orjson.JSONDecodeError:
+        raise Unusable("not JSON") from None
+
+
+def without_half_pairs(raw: bytes) -> bytes:
+    """The same JSON with U+FFFD in place of escapes that are half a pair of surrogates."""
+    return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], raw) if b"\\u" in raw else raw
 
 
 class LineSplitter:

@@ -42,6 +42,9 @@ def _models(root: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], Mapping[
 def _price(cost: object) -> Price | None:
     if not isinstance(cost, dict):
         return None
+    # what is free says so: an empty table is a price that nobody filled in
+    if not any(cost.values()) and not {"input", "output"} <= cost.keys():
+        return None
     buckets = [cost.get(name, 0) for name in ("input", "output", "cacheRead", "cacheWrite")]
     if any(isinstance(b, bool) or not isinstance(b, int | float) or not 0 <= b <= 10**6 for b in buckets):
         return None

@@ -1,10 +1,11 @@
 """The fields of a tagged record, checked: each function gives a sound value or says why there is none."""
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 
 from clawtop.formats import quantities
-from clawtop.formats.lines import json_object
+from clawtop.formats.lines import json_object, without_half_pairs
 from clawtop.model.errors import Unusable
 from clawtop.model.events import Tokens
 
@@ -15,6 +16,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = 4_102_444_800_000  # the year 2100
 _SECONDS_BELOW = 10**11  # as seconds the year 5138, as milliseconds 1973
 _BOM = b"\xef\xbb\xbf"
+_NO_NUMBERS = (b"NaN", b"Infinity")
+_LONGEST_WHOLE = 19  # digits, more may not fit into 64 bits
 
 _FAILED = frozenset({"error", "errored", "fail", "failed", "failure", "overloaded", "rate_limit", "rate_limited"})
 _FAILED_IN_TIME = frozenset({"timeout", "timed_out", "timedout"})
@@ -26,7 +29,28 @@ Fields = dict[str, object]
 def decoded(line: bytes) -> Fields:
     """The object on a line. Raises Unusable where it is none."""
     # a log that was truncated under a writer without O_APPEND goes on behind a hole of NULs
-    return json_object(line.lstrip(b"\0").removeprefix(_BOM))
+    written = line.lstrip(b"\0").removeprefix(_BOM)
+    try:
+        return json_object(written)
+    except Unusable:
+        if not any(word in written for word in _NO_NUMBERS):
+            raise
+    return _with_no_numbers(written)
+
+
+def _with_no_numbers(written: bytes) -> Fields:
+    """The object on a line that Python wrote: it gives NaN and Infinity, which JSON does not have."""
+    try:
+        found = json.loads(without_half_pairs(written).decode(), parse_int=_whole)
+    except (ValueError, RecursionError):
+        raise Unusable("not JSON") from None
+    if not isinstance(found, dict):
+        raise Unusable("no JSON object")
+    return found
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < _LONGEST_WHOLE else float(digits)
 
 
 def text(record: Fields, name: str) -> str | None:
@@ -145,6 +169,8 @@ def _tool(item: object) -> str:
 def failure(record: Fields) -> str | None:
     """What went wrong where the attempt failed, by `error` or else by `status`; None where it did not fail."""
     error = record.get("error")
+    if isinstance(error, float) and math.isnan(error):
+        error = None  # how a table of data says that a field is empty
     if isinstance(error, dict) and error:
         error = next((error[name] for name in ("message", "type", "code") if error.get(name)), "error")
     if error:

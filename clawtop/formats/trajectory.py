@@ -7,13 +7,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from clawtop.formats.attribution import SessionFacts
+from clawtop.formats.lines import json_value
 from clawtop.formats.quantities import moment, text
 from clawtop.formats.transcript import AgentTranscripts
 from clawtop.formats.turns import Turns
-from clawtop.model.errors import Unusable
 from clawtop.model.events import Aborted, Attempt, Call, Event
 
 HELD = "paused"
@@ -46,10 +44,7 @@ class Trajectory:
         """The events of one trajectory event of a session. Raises Unusable."""
         if not tells(raw):
             return []
-        try:
-            event = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            raise Unusable("not JSON") from None
+        event = json_value(raw)
         data = event.get("data") if isinstance(event, dict) else None
         run = text(event.get("runId")) if isinstance(data, dict) else None
         if run is None or not isinstance(data, dict):

@@ -1,11 +1,14 @@
 """Splitting bytes into lines: any chunking gives the same, nothing torn, bounded memory."""
 
+import json
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clawtop.formats.lines import LineSplitter
+from clawtop.formats.lines import LineSplitter, json_object
+from clawtop.model.errors import Unusable
 
 
 def split(chunks: list[bytes], limit: int = 1 << 20) -> tuple[list[bytes], LineSplitter]:
@@ -57,3 +60,31 @@ def test_a_line_of_200_megabytes_holds_no_more_than_the_limit() -> None:
     assert splitter.feed(b"\nnext\n") == [b"next"]
     assert splitter.too_long == 1
     assert splitter.consumed == 200 * (1 << 20) + 6
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        (rb'{"a":"cut \ud83d"}', "cut \ufffd"),
+        (rb'{"a":"\uDE00 tail"}', "\ufffd tail"),
+        (rb'{"a":"\ud83d\ud83d\ude00"}', "\ufffd\U0001f600"),
+        (rb'{"a":"\\ud83d \ud83d"}', r"\ud83d " + "\ufffd"),
+    ],
+)
+def test_half_an_emoji_is_one_strange_character(raw: bytes, found: str) -> None:
+    assert json_object(raw) == {"a": found}
+
+
+@pytest.mark.parametrize(
+    "raw", [rb'{"a":"\ud8', rb'{"a":"\ud83', rb'{"a":"\ud83d"', b'{"a":"\xed\xa0\xbd"}', b'{"a":NaN}']
+)
+def test_what_is_no_json_is_refused(raw: bytes) -> None:
+    with pytest.raises(Unusable, match="not JSON"):
+        json_object(raw)
+
+
+@given(st.dictionaries(st.text(st.characters()), st.text(st.characters())))
+def test_halves_of_emoji_never_hide_an_object(texts: dict[str, str]) -> None:
+    found = json_object(json.dumps(texts).encode())
+    whole = [text for text in texts.values() if not any("\ud800" <= character <= "\udfff" for character in text)]
+    assert set(whole) <= set(found.values())

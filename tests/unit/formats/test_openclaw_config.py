@@ -33,3 +33,9 @@ def test_what_is_not_understood_is_left_out() -> None:
     config = read_config({"models": {"providers": {"p": {"models": broken}, "q": 7}}, "agents": []})
     assert (config.prices, config.windows) == ({}, {})
     assert read_config([1]).prices == {}
+
+
+def test_a_price_that_nobody_filled_in_is_none() -> None:
+    for number, cost in enumerate([{}, {"cacheRead": 0}, {"input": 0}]):
+        model = {"id": f"m{number}", "cost": cost}
+        assert read_config({"models": {"providers": {"p": {"models": [model]}}}}).prices == {}

@@ -163,7 +163,7 @@ def test_a_byte_order_mark_and_a_hole_before_the_object_do_not_matter() -> None:
     ("line", "reason"),
     [
         (b"plain words", "not JSON"),
-        (b'{"a": NaN}', "not JSON"),
+        (b'{"a": nan}', "not JSON"),
         (b'{"agent_id": "\xff"}', "not JSON"),
         (b'{"agent_id": "a\0b"}', "not JSON"),
         (b"[" * 5000, "not JSON"),
@@ -205,6 +205,9 @@ def test_what_cannot_be_used_is_counted_by_its_reason(line: object, reason: str)
     [
         ("latency_ms", -1),
         ("latency_ms", "fast"),
+        ("latency_ms", float("nan")),
+        ("latency_ms", float("inf")),
+        ("attempt", float("nan")),
         ("attempt", 0.5),
         ("attempt", []),
         ("tool_calls", -3),
@@ -478,3 +481,23 @@ def test_a_budget_that_cannot_be_right_is_left_out() -> None:
     assert isinstance(declared, Declared)
     assert declared.budget is None
     assert reader.skipped == Counter({"a cost is negative or huge": 1})
+
+
+def test_fields_that_a_table_of_data_leaves_empty_say_nothing() -> None:
+    empty = float("nan")
+    (call,) = read(record(agent_id=empty, error=empty, status=empty, note="\ud83d", count=10**30))
+    assert isinstance(call, Call)
+    assert (call.key.agent, call.error) == (UNTAGGED, None)
+
+
+@pytest.mark.parametrize("line", [b"NaN", b'{"a":NaN', b"[NaN]", b'{"a":[' * 5000 + b"NaN"])
+def test_a_line_with_nan_may_still_be_no_record(line: bytes) -> None:
+    reader = TaggedReader()
+    assert read(line, reader=reader) == []
+    assert reader.skipped.total() == 1
+
+
+def test_a_text_that_was_cut_within_an_emoji_loses_nothing() -> None:
+    (call,) = read(json.dumps(record(task="cut \ud83d")).encode())
+    assert isinstance(call, Call)
+    assert call.key.task == "cut \ufffd"

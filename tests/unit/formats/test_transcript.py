@@ -210,3 +210,12 @@ def test_errors_are_retries_fallbacks_and_failed_turns(story: list[tuple[str, st
     counters = total(events).counters
     assert counters.errors == sum(step == "error" for step, _ in story)
     assert counters.errors == counters.retries + counters.fallbacks + counters.failed_turns
+
+
+def test_an_answer_and_a_trajectory_cut_within_an_emoji_count() -> None:
+    known = agent()
+    (call,) = read(Transcript(known, "s1"), answer("e1", T0, content=[{"type": "text", "text": "cut \ud83d"}]))
+    assert isinstance(call, Call)
+    assert call.cost == 1000
+    events = traced(Trajectory(known), "model.completed", 1, stopReason="error", promptError="cut \ud83d")
+    assert [event.error for event in events if isinstance(event, Call)] == ["cut \ufffd"]
