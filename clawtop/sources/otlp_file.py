@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from clawtop.formats.lines import json_object
 from clawtop.formats.otlp import json_body
 from clawtop.formats.otlp.reader import OtlpReader
 from clawtop.formats.otlp.senders import AttributeMap
@@ -31,15 +30,11 @@ class _Exports:
     def read(self, line: bytes, place: str) -> list[Event]:
         del place  # what is exported has identities of its own
         try:
-            message = json_object(line)
+            message = json_body.parsed(line)
+            records = json_body.decode(json_body.signal_of(message), message, self.skipped)
         except Unusable as reason:
             self.skipped[str(reason)] += 1
             return []
-        signal = json_body.signal_of(message)
-        if signal is None:
-            self.skipped["neither metrics nor traces nor logs"] += 1
-            return []
-        records = json_body.decode(signal, message, self.skipped)
         return [event for events in self._reader.read(records, self._now()) for event in events]
 
     def settle(self) -> list[Event]:

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from clawtop.formats.lines import json_object
 from clawtop.formats.otlp.buckets import explicit, exponential
 from clawtop.formats.otlp.records import (
     MAX_ATTRIBUTES,
     MAX_LIST,
+    MAX_PARTS,
     MAX_TEXT,
     Attributes,
     Kind,
@@ -48,16 +50,36 @@ _LISTS = {
     Signal.TRACES: ("resourceSpans", "scopeSpans", "spans"),
     Signal.LOGS: ("resourceLogs", "scopeLogs", "logRecords"),
 }
+_MOST_BRACKETS = 2 * MAX_PARTS
 _NOT_AS_OTLP = "not as OTLP/JSON has it"
 
 
-def signal_of(message: Table) -> Signal | None:
-    """What a body holds, by the list it has; None where it has none of them."""
-    return next((signal for signal, (outer, _, _) in _LISTS.items() if outer in message), None)
+def signal_of(message: Table) -> Signal:
+    """What a body holds, by the list it has. Raises Unusable where it has none of them."""
+    for signal, (outer, _, _) in _LISTS.items():
+        if outer in message:
+            return signal
+    raise Unusable("neither metrics nor traces nor logs")
 
 
 def decode(signal: Signal, message: Table, skipped: Counter[str]) -> Iterator[tuple[Scope, Record]]:
-    """The records of a parsed body, one by one."""
+    """The records of a parsed body, one by one. Raises Unusable at once where it has too many parts."""
+    outer, inner, items = _LISTS[signal]
+    resources = list(_tables(message.get(outer), Counter()))
+    parts = [part for each in resources for part in _tables(each.get(inner), Counter())]
+    if len(resources) + len(parts) + sum(len(_sequence(part.get(items))) for part in parts) > MAX_PARTS:
+        raise Unusable("too many parts in one body")
+    return _records(signal, message, skipped)
+
+
+def parsed(body: bytes) -> Table:
+    """The object of a body. Raises Unusable where it is none, or one of so many parts that it would take a GB."""
+    if body.count(b"{") + body.count(b"[") > _MOST_BRACKETS:
+        raise Unusable("too many parts in one body")
+    return json_object(body)
+
+
+def _records(signal: Signal, message: Table, skipped: Counter[str]) -> Iterator[tuple[Scope, Record]]:
     outer, inner, items = _LISTS[signal]
     readers: dict[Signal, Callable[[Table, Counter[str]], Iterator[Record]]]
     readers = {Signal.METRICS: _metric, Signal.TRACES: _span, Signal.LOGS: _log}

@@ -7,6 +7,7 @@ from clawtop.formats.otlp.buckets import explicit, exponential
 from clawtop.formats.otlp.records import (
     MAX_ATTRIBUTES,
     MAX_LIST,
+    MAX_PARTS,
     MAX_TEXT,
     Attributes,
     Kind,
@@ -32,11 +33,21 @@ if TYPE_CHECKING:
 _NO_VALUE = 1
 """The flag of a point that only says that its series is gone."""
 _FAILED = 2
+_EMPTY = b"\n\0"
+"""A resource, a scope's part or an item (field 1) without anything in it."""
+_LISTS = {
+    Signal.METRICS: ("resource_metrics", "scope_metrics", "metrics"),
+    Signal.TRACES: ("resource_spans", "scope_spans", "spans"),
+    Signal.LOGS: ("resource_logs", "scope_logs", "log_records"),
+}
 
 
 def decode(signal: Signal, body: bytes) -> Iterator[tuple[Scope, Record]]:
-    """The records of a body, one by one. Raises Unusable at once where it is no such message."""
+    """The records of a body, one by one. Raises Unusable at once where it is no such message, or has too many parts."""
+    if body.count(_EMPTY) > MAX_PARTS:
+        raise Unusable("too many parts in one body")
     message = _parsed(signal, body)
+    _refuse_too_many(signal, message)
     match signal:
         case Signal.METRICS:
             return _metrics(message)
@@ -44,6 +55,19 @@ def decode(signal: Signal, body: bytes) -> Iterator[tuple[Scope, Record]]:
             return _spans(message)
         case Signal.LOGS:
             return _logs(message)
+
+
+def _refuse_too_many(signal: Signal, message: Any) -> None:
+    """What has nothing to tell is passed over without a pause, so there may not be too much of it."""
+    outer, inner, items = _LISTS[signal]
+    count = len(getattr(message, outer))
+    for each in getattr(message, outer):
+        if count > MAX_PARTS:
+            raise Unusable("too many parts in one body")
+        parts = getattr(each, inner)
+        count += len(parts) + sum(len(getattr(part, items)) for part in parts)
+    if count > MAX_PARTS:
+        raise Unusable("too many parts in one body")
 
 
 def _parsed(signal: Signal, body: bytes) -> Any:

@@ -10,6 +10,8 @@ from itertools import islice
 
 MAX_TEXT = 4096
 """Characters of a text value that are kept."""
+MAX_PARTS = 500_000
+"""Resources, scopes and items of one body: what is empty takes two bytes of it and hundreds of memory."""
 MAX_ATTRIBUTES = 128
 """Attributes of one record that are kept."""
 MAX_LIST = 16

@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections import Counter
 
-from clawtop.formats.lines import json_object
 from clawtop.formats.otlp import json_body, protobuf
 from clawtop.formats.otlp.reader import OtlpReader
 from clawtop.formats.otlp.senders import AttributeMap
@@ -100,7 +99,7 @@ class OtlpSource:
             self._bytes += body.size
             before = Counter(self._reader.skipped)
             if body.json:
-                message = json_object(body.data)
+                message = json_body.parsed(body.data)
                 records = json_body.decode(body.signal, message, self._reader.skipped)
             else:
                 records = protobuf.decode(body.signal, body.data)

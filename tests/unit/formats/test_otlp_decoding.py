@@ -15,6 +15,7 @@ from clawtop.formats.lines import json_object
 from clawtop.formats.otlp import json_body, protobuf
 from clawtop.formats.otlp.records import (
     MAX_ATTRIBUTES,
+    MAX_PARTS,
     MAX_TEXT,
     Attributes,
     Kind,
@@ -172,7 +173,32 @@ def test_one_bad_point_costs_only_itself() -> None:
 
 
 def test_a_body_says_what_it_holds() -> None:
-    assert [json_body.signal_of(body) for body in (metrics(), traces(), logs(), {})] == [*Signal, None]
+    assert [json_body.signal_of(body) for body in (metrics(), traces(), logs())] == [*Signal]
+    with pytest.raises(Unusable, match="neither metrics"):
+        json_body.signal_of({})
+
+
+@pytest.mark.parametrize("signal", Signal)
+def test_a_body_of_too_many_empty_parts_is_refused_before_they_take_memory(signal: Signal) -> None:
+    empty = b"\n\0" * (MAX_PARTS + 1)
+    nested = b"\n" + _varint(len(empty) // 2 * 2) + b"\x12\0" * (len(empty) // 2)
+    for body in (empty, nested):
+        with pytest.raises(Unusable, match="too many parts"):
+            protobuf.decode(signal, body)
+    outer = {Signal.METRICS: "resourceMetrics", Signal.TRACES: "resourceSpans", Signal.LOGS: "resourceLogs"}[signal]
+    body = b'{"%s":[%s]}' % (outer.encode(), b",".join([b"{}"] * (MAX_PARTS + 1)))
+    with pytest.raises(Unusable, match="too many parts"):
+        json_body.decode(signal, json_body.parsed(body), Counter())
+    with pytest.raises(Unusable, match="too many parts"):
+        json_body.parsed(b"[" * (2 * MAX_PARTS + 1))
+
+
+def _varint(number: int) -> bytes:
+    out = b""
+    while number > 127:
+        out += bytes((number & 127 | 128,))
+        number >>= 7
+    return out + bytes((number,))
 
 
 @given(body=st.binary(max_size=200), signal=st.sampled_from(Signal))
