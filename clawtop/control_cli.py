@@ -35,7 +35,6 @@ from clawtop.model.commands import (
 from clawtop.model.errors import FINE, TROUBLE, ClawtopError, UsageError
 from clawtop.plain import printable
 
-VERBS = ("pause", "resume", "abort", "holds")
 _SCHEMA = "clawtop-control/1"
 _DONE = {"pause": "paused", "resume": "resumed", "abort": "aborted"}
 _SIGNALLED = {"pause": "stops", "abort": "ends, and kills after 5 s,"}
@@ -108,37 +107,45 @@ def run(verb: str, options: argparse.Namespace, scene: Scene) -> int:
         raise UsageError(f"{verb} asks before it acts, and there is no terminal to ask on: give --yes")
     if verb == "resume" and options.force and options.keep:
         raise UsageError("--force and --keep: one of them")
-    return asyncio.run(_act(verb, options, scene))
+    return _act(verb, options, scene)
 
 
-async def _act(verb: str, options: argparse.Namespace, scene: Scene) -> int:
+def _act(verb: str, options: argparse.Namespace, scene: Scene) -> int:
+    with asyncio.Runner() as runner:
+        switch = runner.run(_taken_over(scene))
+        try:
+            return _act_with(runner, switch, verb, options, scene)
+        finally:
+            runner.run(switch.stop())
+
+
+async def _taken_over(scene: Scene) -> Switch:
+    """A switch that knows the holds there are; whether they hold is not asked here, for that may take long."""
     switch = scene.switch()
-    try:
-        return await _act_with(switch, verb, options, scene)
-    finally:
-        await switch.stop()
+    switch.take_over()
+    return switch
 
 
-async def _act_with(switch: Switch, verb: str, options: argparse.Namespace, scene: Scene) -> int:
-    await switch.start(keep=False)
-    picked = await _picked(switch, verb, options, scene)
+def _act_with(runner: asyncio.Runner, switch: Switch, verb: str, options: argparse.Namespace, scene: Scene) -> int:
+    """Questions are asked while the loop stands still: in the main thread, where Ctrl-C ends them at once."""
+    picked = runner.run(_picked(switch, verb, options, scene))
     for source, why in picked.unread.items():
         _warn(f"{source} {why}")
     if not picked.targets and picked.unread:
         raise ClawtopError("no agent that could be seen fits what was asked for; nothing was done")
-    plans = await switch.plan(picked.targets)
+    plans = runner.run(switch.plan(picked.targets))
     targets = tuple(plan.target for plan in plans)
     if not options.yes and verb != "resume":
         _say("\n".join(line for plan in plans for line in _question(verb, plan)))
-        if not await _agreed(f"{verb} {_names(targets)}? [y/N] "):
+        if not _agreed(f"{verb} {_names(targets)}? [y/N] "):
             _say("nothing was done")
             return TROUBLE
     command = _command(verb, targets, options)
-    outcome = await switch.carry_out(command) if targets else Outcome(command, (), 0)
+    outcome = runner.run(switch.carry_out(command)) if targets else Outcome(command, (), 0)
     conflicts = [conflict for result in outcome.results for conflict in result.conflicts]
-    if conflicts and not options.yes and isinstance(command, Resume) and (choice := await _choose(conflicts)):
+    if conflicts and not options.yes and isinstance(command, Resume) and (choice := _choose(conflicts)):
         command = Resume(targets, options.reason, force=choice == "o", keep=choice == "n")
-        outcome = await switch.carry_out(command)
+        outcome = runner.run(switch.carry_out(command))
     if options.json:
         _say(json.dumps(_outcome(verb, outcome, picked.unread), ensure_ascii=True))
     else:
@@ -252,16 +259,28 @@ def _command(verb: str, targets: tuple[Target, ...], options: argparse.Namespace
             return Abort(targets, options.reason, commands=options.commands)
 
 
-async def _agreed(question: str) -> bool:
-    return (await asyncio.to_thread(input, question)).strip().lower() in ("y", "yes")
+def _agreed(question: str) -> bool:
+    return _answer(question) in ("y", "yes")
 
 
-async def _choose(conflicts: Sequence[Conflict]) -> str | None:
+def _choose(conflicts: Sequence[Conflict]) -> str | None:
     """`o` for the old values, `n` for the new ones, None to leave it open."""
     for conflict in conflicts:
         _say(printable(f"{conflict.what} was {conflict.before} before the hold and is {conflict.now} now", 500))
-    answer = await asyncio.to_thread(input, "put the (o)ld back, let the (n)ew stand, or leave it open? [o/n/N] ")
-    return answer.strip().lower() if answer.strip().lower() in ("o", "n") else None
+    answer = _answer("put the (o)ld back, let the (n)ew stand, or leave it open? [o/n/N] ")
+    return answer if answer in ("o", "n") else None
+
+
+def _answer(question: str) -> str:
+    """What a person answers, in small letters; nothing where the input ends."""
+    try:
+        return input(question).strip().lower()
+    except EOFError:
+        _say("")
+        return ""
+    except KeyboardInterrupt:
+        _say("")
+        raise
 
 
 def _question(verb: str, plan: Plan) -> Sequence[str]:
@@ -297,6 +316,8 @@ def _told(verb: str, result: Result) -> Sequence[str]:
     state = _DONE[verb] if result.verified else f"NOT verified{f' ({held})' if held else ''}"
     times = [f"settled in {result.settled} ms"] if result.settled is not None else []
     times += [f"verified after {result.verified_after} ms"] if result.verified_after is not None else []
+    if verb == "resume" and result.lifted and not result.verified:
+        return [f"{_name(result.target)}: {printable(result.detail, 1000)}"]
     lines = [f"{_name(result.target)}: {state}: {result.detail}" + (f" ({', '.join(times)})" if times else "")]
     lines += [f"  {step.what}: {step.detail}" for step in result.steps if not step.done and step.detail]
     return [printable(line, 1000) for line in lines]

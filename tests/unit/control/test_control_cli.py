@@ -3,20 +3,21 @@
 import argparse
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 
 import pytest
 
 from clawtop.control.holds import HoldStore
 from clawtop.control.switch import Switch, Ways
-from clawtop.control_cli import VERBS, Known, Scene, Seen, _question, add_arguments, run
+from clawtop.control_cli import Known, Scene, Seen, _question, add_arguments, run
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import Means, Plan, RunningProcess, Target
 from clawtop.model.errors import UsageError
-from tests.fake_gateway import FakeGateway
+from tests.fake_gateway import FakeGateway, Params
 from tests.unit.control.pretend import Pretend
 
 
@@ -40,13 +41,14 @@ def served(pretend: Pretend) -> Iterator[FakeGateway]:
 class Shell:
     """Runs verbs as cli.py would."""
 
-    def __init__(self, gateway: FakeGateway | None, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, gateway: FakeGateway, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.known: list[Known] = []
         self.unread: dict[str, str] = {}
         self.others: list[tuple[str, GatewayAddress]] = []
         self.asked_for_all = 0
+        self.gateway = gateway
         self.errors = ""
-        self._address = gateway.address if gateway is not None else None
+        self._address = gateway.address
         self._folder = folder
         self._capsys = capsys
 
@@ -57,7 +59,7 @@ class Shell:
         add_arguments(parser, verb)
         reached = {"local": self._address, **dict(self.others)}
         ways = Ways(lambda target: reached.get(target.host))
-        gateways = [(host, address) for host, address in reached.items() if address is not None]
+        gateways = list(reached.items())
         scene = Scene(lambda: Switch(self._folder, ways), tuple(reached), self._all, lambda: gateways)
         code = run(verb, parser.parse_args(rest), scene)
         said = self._capsys.readouterr()
@@ -67,6 +69,12 @@ class Shell:
     def _all(self) -> Seen:
         self.asked_for_all += 1
         return Seen(self.known, self.unread)
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions are asked."""
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
 
 
 @pytest.fixture
@@ -123,8 +131,7 @@ def test_on_a_terminal_the_question_says_what_is_touched(
         return next(answers)
 
     monkeypatch.setattr("builtins.input", answer)
-    for stream in ("stdin", "stdout"):
-        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    on_a_terminal(monkeypatch)
 
     refused = [shell("pause", "coder"), shell("pause", "coder")]
     aborted = list(pretend.aborted)
@@ -139,6 +146,69 @@ def test_on_a_terminal_the_question_says_what_is_touched(
     assert refused[0][1].endswith("nothing was done\n")
     assert (code, pretend.aborted) == (0, ["agent:coder:main"])
     assert said.splitlines()[-1].startswith("coder: paused: ")
+
+
+@pytest.mark.parametrize("verb", ["pause", "abort"])
+def test_an_end_of_the_input_is_no(shell: Shell, pretend: Pretend, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    def end(_: str) -> str:
+        raise EOFError
+
+    on_a_terminal(monkeypatch)
+    monkeypatch.setattr("builtins.input", end)
+    code, said = shell(verb, "coder")
+
+    assert code == 1
+    assert said.endswith("\nnothing was done\n")
+    assert pretend.aborted == []
+
+
+def test_an_interrupt_while_it_asks_ends_at_once_and_does_nothing(
+    shell: Shell, pretend: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_in: list[Thread] = []
+
+    def interrupted(_: str) -> str:
+        asked_in.append(current_thread())
+        raise KeyboardInterrupt
+
+    on_a_terminal(monkeypatch)
+    monkeypatch.setattr("builtins.input", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        shell("pause", "coder")
+
+    # elsewhere it would wait for Enter: an interrupt reaches the main thread only
+    assert asked_in == [main_thread()]
+    assert pretend.aborted == []
+
+
+def test_acting_does_not_wait_for_what_still_ends_in_other_held_agents(shell: Shell, pretend: Pretend) -> None:
+    pretend.add_session("agent:main:main", active=True)
+    shell("pause", "coder", "--yes")
+    # the gateway is still closing the run that it refuses a model
+    pretend.sessions["agent:coder:main"]["hasActiveRun"] = True
+    began = time.monotonic()
+    code, said = shell("abort", "main", "--yes")
+    took = time.monotonic() - began
+
+    assert (code, pretend.aborted[-1]) == (0, "agent:main:main")
+    assert said.startswith("main: aborted")
+    assert took < 10
+
+
+def test_holds_waits_for_what_still_ends(shell: Shell, pretend: Pretend) -> None:
+    shell("pause", "coder", "--yes")
+    pretend.tasks["t1"] = {"taskId": "t1", "agentId": "coder", "runtime": "cron", "status": "running", "title": "often"}
+    listing = shell.gateway.handlers["tasks.list"]
+
+    def ends(params: Params) -> object:
+        answer = listing(params)
+        pretend.tasks.clear()
+        return answer
+
+    shell.gateway.handlers["tasks.list"] = ends
+    code, said = shell("holds")
+
+    assert (code, said.split(" since ")[0]) == (0, "coder: paused")
 
 
 def test_json_says_the_same(shell: Shell) -> None:
@@ -302,8 +372,7 @@ def test_a_conflict_is_asked_about(
     assert entry is not None
     entry["model"] = "mock/cheap"
     monkeypatch.setattr("builtins.input", lambda _: answer)
-    for stream in ("stdin", "stdout"):
-        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    on_a_terminal(monkeypatch)
 
     code, said = shell("resume", "coder")
 
@@ -333,10 +402,6 @@ def test_hostile_names_reach_no_terminal(shell: Shell, pretend: Pretend) -> None
 
     assert "\x1b" not in said + text
     assert "\u202e" not in said + text
-
-
-def test_there_are_four_verbs() -> None:
-    assert VERBS == ("pause", "resume", "abort", "holds")
 
 
 def test_processes_are_named_before_they_are_stopped_or_ended() -> None:
