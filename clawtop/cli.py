@@ -330,7 +330,7 @@ def _batch(asked: _Asked) -> int:
         while True:
             _print(asked, engine.snapshot)
             shown += 1
-            if shown == asked.options.iterations:
+            if shown == asked.options.iterations or engine.ended:
                 return _ended(asked, engine.snapshot, finished=finished)
             time.sleep(asked.settings.delay)
     finally:
@@ -354,13 +354,14 @@ def _speaks_utf8() -> bool:
 
 
 def _health(asked: _Asked, snapshot: "Snapshot") -> int:
+    from clawtop.engine import ITSELF  # noqa: PLC0415
     from clawtop.model.snapshot import Health  # noqa: PLC0415
     from clawtop.plain import printable  # noqa: PLC0415
 
     down = [source for source in snapshot.sources if source.health is Health.DOWN]
     for source in down:
         print(f"clawtop: {printable(source.uri)} is down: {printable(source.detail, 500)}", file=sys.stderr)
-    return TROUBLE if down and asked.named else FINE
+    return TROUBLE if down and (asked.named or any(source.uri == ITSELF for source in down)) else FINE
 
 
 def _doctor(asked: _Asked) -> int:

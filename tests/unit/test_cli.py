@@ -185,6 +185,27 @@ def test_a_timeout_is_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatc
     assert "--timeout" in err
 
 
+class Fatal:
+    """A source that takes the engine down with it."""
+
+    uri = "fatal:"
+
+    async def run(self, outlet: Outlet, *, follow: bool) -> None:
+        raise SystemExit
+
+
+@pytest.mark.parametrize("way", [["--once"], ["-b", "-d", "0.1"]])
+def test_an_engine_that_has_ended_is_one_line_and_exit_code_1(
+    way: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "discover", lambda *_, **__: [Fatal()])
+    assert main([*way, "--json", "--timeout", "60"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["sources"][-1]["state"] == "down"
+    assert "clawtop itself is down: reading has ended" in err
+    assert err.count("\n") == 1
+
+
 def test_doctor_says_what_was_found(home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "-s", home]) == 0
     out = capsys.readouterr().out
