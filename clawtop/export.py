@@ -5,7 +5,6 @@ import asyncio
 import errno
 import gzip
 import hmac
-import ipaddress
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from clawtop.credentials import read_token
 from clawtop.model.errors import FINE, TROUBLE, ClawtopError, UsageError
+from clawtop.model.hosts import is_loopback
 from clawtop.model.selection import Scope
 from clawtop.paths import expanded
 
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace, sources: Sequence["Source"]) -> int:
     if options.export_token_file:
         token = read_token(expanded(options.export_token_file))
     with listen(host, port) as door:
-        if token is None and not _is_loopback(host):
+        if token is None and not is_loopback(host):
             _tell(
                 f"WARNING: whoever reaches {options.listen} can read the names and the spend of all agents. "
                 "Set CLAWTOP_EXPORT_TOKEN or give --token-file"
@@ -116,6 +116,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         door = socket.socket(family, socket.SOCK_STREAM)
+    except UnicodeError:
+        raise UsageError(f"--listen: {host} is no name of a host") from None
     except OSError as error:
         raise ClawtopError(f"--listen: there is no {host} on this machine: {error.strerror}") from None
     try:
@@ -246,13 +248,6 @@ class Scrapes:
 
 
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tell(what: str) -> None:

@@ -21,8 +21,6 @@ from clawtop.plain import printable
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-MOST_SERIES = 5000
-"""How many label sets have series of their own unless told otherwise."""
 OTHER = "(other)"
 """The agent of what is beyond that."""
 
@@ -65,13 +63,13 @@ _RUNS = (
 
 
 class Exposition:
-    """The series of one process lifetime; `started` is Unix ms.
+    """The series of one process lifetime: `most` label sets have series of their own; `started` is Unix ms.
 
     Who comes first has a series of its own, of those that come together the ones with most tokens. Who came too late
     stays in OTHER, so that nothing there ever goes down.
     """
 
-    def __init__(self, most: int = MOST_SERIES, *, started: int) -> None:
+    def __init__(self, most: int, *, started: int) -> None:
         self._started = started
         self._most = most
         self._usage = _Counters(most, _OF_USAGE, lambda labels: (*labels[:2], "", "", labels[4]))

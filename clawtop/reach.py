@@ -11,12 +11,11 @@ from clawtop.control.switch import Ways
 from clawtop.gateway.addresses import find_address
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import About, Target
+from clawtop.model.hosts import is_loopback
 from clawtop.model.local import LocalWork
 from clawtop.sources import Source
 from clawtop.sources.gateway import GatewaySource
 from clawtop.sources.openclaw import HOST, OpenClawSource
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def paired(sources: Iterable[Source], environment: Mapping[str, str], token_file: Path | None) -> Sequence[Source]:
@@ -33,7 +32,7 @@ def paired(sources: Iterable[Source], environment: Mapping[str, str], token_file
 
 def _place(address: GatewayAddress) -> tuple[str | None, int | None]:
     at = urlsplit(address.url)
-    return "localhost" if at.hostname in _LOOPBACK else at.hostname, at.port
+    return "localhost" if is_loopback(at.hostname) else at.hostname, at.port
 
 
 @runtime_checkable

@@ -3,8 +3,6 @@
 # ruff: noqa: ASYNC109 - a request says itself how long it may take: what timed out is then named in the error
 
 import asyncio
-import contextlib
-import ipaddress
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from clawtop.gateway.protocol import (
     unwelcome,
     without,
 )
+from clawtop.model.hosts import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,7 @@ class GatewayAddress:
     @property
     def loopback(self) -> bool:
         """Whether the gateway is reached over this machine's own loopback."""
-        host = urlsplit(self.url).hostname or ""
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(host).is_loopback
-        return host == "localhost"
+        return is_loopback(urlsplit(self.url).hostname)
 
     @property
     def exposed(self) -> bool:

@@ -1,7 +1,6 @@
 """The HTTP API of a Prometheus, as far as it is needed, and everything that may come instead of an answer."""
 
 import asyncio
-import ipaddress
 import os
 import socket
 import ssl
@@ -19,6 +18,7 @@ from clawtop.credentials import read_token, without_credentials
 from clawtop.formats.prometheus import Phase
 from clawtop.formats.prometheus_answers import Answer, read_names, read_series
 from clawtop.model.errors import SourceError, Unusable, UsageError
+from clawtop.model.hosts import is_loopback
 from clawtop.plain import printable
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -90,14 +90,7 @@ def parse_address(uri: str, environment: Mapping[str, str] | None = None, token_
     named = f"[{host}]" if ":" in host else host
     where = f"{named}:{port}" if port else named
     prefix = parts.path.rstrip("/").removesuffix("/api/v1")
-    return Address(f"{parts.scheme}://{where}{prefix}", where, auth, _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return Address(f"{parts.scheme}://{where}{prefix}", where, auth, is_loopback(host))
 
 
 class Api:

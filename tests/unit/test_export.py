@@ -60,7 +60,7 @@ def running(*, finished: bool = True) -> Iterator[Engine]:
 @asynccontextmanager
 async def asking(engine: Engine, terms: Terms | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application alone."""
-    app = Scrapes(engine, Exposition(started=NOW), terms or Terms())
+    app = Scrapes(engine, Exposition(1000, started=NOW), terms or Terms())
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://clawtop") as client:
         yield client
@@ -180,6 +180,11 @@ def test_a_port_that_is_taken() -> None:
 def test_a_host_that_is_not_here() -> None:
     with pytest.raises(ClawtopError, match=r"there is no nowhere\.invalid"):
         listen("nowhere.invalid", 9464)
+
+
+def test_what_cannot_be_a_name_is_one_clear_line() -> None:
+    with pytest.raises(UsageError, match=r"^--listen: a\.\.b is no name of a host$"):
+        listen("a..b", 80)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def read(text: bytes, parse: Parser = parse_plain) -> Found:
 
 def shown(*events: Event, **more: Any) -> Found:
     """What is exposed after these events."""
-    return read(Exposition(started=NOW).text(replace(fleet(*events).usage(ALL, NOW), **more)))
+    return read(Exposition(1000, started=NOW).text(replace(fleet(*events).usage(ALL, NOW), **more)))
 
 
 def value(found: Found, name: str, **labels: str) -> float | None:
@@ -132,7 +132,7 @@ def test_an_agent_is_in_one_state() -> None:
 
 
 def test_sources_tell_how_they_do() -> None:
-    exposition = Exposition(started=NOW)
+    exposition = Exposition(1000, started=NOW)
     torn = SourceStatus("events:/x", Health.OK, skipped={"not JSON": 3})
     down = SourceStatus("openclaw:/y", Health.DOWN, "gone")
     usage = replace(fleet().usage(ALL, NOW), sources=(torn, down, torn))
@@ -172,7 +172,7 @@ def test_what_is_parsed_is_what_was_counted_whatever_the_labels(
     )
     usage = Usage(NOW, cells, ())
     for in_openmetrics, parse in ((False, parse_plain), (True, parse_openmetrics)):
-        text = Exposition(started=NOW).text(usage, in_openmetrics=in_openmetrics)
+        text = Exposition(1000, started=NOW).text(usage, in_openmetrics=in_openmetrics)
         assert all(line.isprintable() for line in text.decode().split("\n"))
         found = read(text, parse)
         counted = sum(count for *_, count in rows)
@@ -232,7 +232,7 @@ def test_what_is_beyond_the_limit_is_added_up_and_stays_there() -> None:
 
 def test_what_the_fleet_folds_stays_where_it_was_handed_out() -> None:
     made = fleet(limits=Limits(cells=10))
-    exposition = Exposition(started=NOW)
+    exposition = Exposition(1000, started=NOW)
     for number in range(20):
         made.fold(call(f"{number}", ago=(20 - number) * SECOND, key=CODER._replace(project=f"p{number}")))
     before = read(exposition.text(made.usage(ALL, NOW)))
@@ -247,7 +247,7 @@ def test_what_the_fleet_folds_stays_where_it_was_handed_out() -> None:
 
 
 def test_a_price_that_becomes_known_lowers_nothing() -> None:
-    made, exposition = fleet(), Exposition(started=NOW)
+    made, exposition = fleet(), Exposition(1000, started=NOW)
     made.fold(call("a", cost=None))
     found = read(exposition.text(made.usage(ALL, NOW)))
     assert value(found, "clawtop_unpriced_calls_total") == 1
@@ -282,6 +282,6 @@ def test_promtool_finds_nothing_to_complain_of() -> None:
     ]
     skipped: Mapping[str, int] = {"not JSON": 3}
     usage = replace(fleet(*events).usage(ALL, NOW), sources=(SourceStatus("events:/x", skipped=skipped),))
-    text = Exposition(started=NOW).text(usage)
+    text = Exposition(1000, started=NOW).text(usage)
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -1,12 +1,12 @@
 """Where to listen, and who may send."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clawtop.credentials import read_token
 from clawtop.model.errors import UsageError
+from clawtop.model.hosts import is_loopback
 
 DEFAULT = "127.0.0.1:4318"
 TOKEN_VARIABLE = "CLAWTOP_OTLP_TOKEN"  # noqa: S105 - the name of where it stands
@@ -23,12 +23,7 @@ class OtlpAddress:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def shown(self) -> str:

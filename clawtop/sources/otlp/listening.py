@@ -23,6 +23,8 @@ def listen(address: OtlpAddress) -> socket.socket:
         except OSError:
             found.close()
             raise
+    except UnicodeError:
+        raise SourceError(f"cannot listen on {address.shown}: {address.host} is no name of a host") from None
     except OSError as error:
         advice = "stop what listens there, or name another port with -s otlp://HOST:PORT"
         raise SourceError(f"cannot listen on {address.shown}: {error.strerror or error}; {advice}") from error

@@ -273,14 +273,34 @@ async def test_a_head_that_comes_too_slowly_is_not_waited_for() -> None:
             writer.close()
 
 
-async def test_the_number_of_connections_is_bounded() -> None:
-    async with receiving(Limits(connections=2)) as receiver:
-        kept = [await receiver.connect() for _ in range(2)]
+async def test_more_senders_than_connections_take_turns() -> None:
+    body = in_protobuf(Signal.TRACES, CHAT)
+    request = head("/v1/traces", PROTOBUF, {"content-length": str(len(body))}) + body
+    async with receiving(Limits(connections=2)) as receiver, asyncio.timeout(10):
+        kept = []
+        for _ in range(5):
+            reader, writer = await receiver.connect()
+            writer.write(request)
+            assert (await answer(reader)).status == 200
+            kept.append((reader, writer))
+        for reader, _ in kept[:3]:
+            assert await reader.read() == b""
+        assert "connections beyond" not in str(receiver.outlet.statuses[-1].skipped)
+        for _, writer in kept:
+            writer.close()
+
+
+async def test_connections_beyond_those_at_work_are_refused_and_counted() -> None:
+    async with receiving(Limits(connections=2)) as receiver, asyncio.timeout(10):
+        busy = [await receiver.connect() for _ in range(2)]
+        for reader, writer in busy:
+            writer.write(head("/v1/traces", PROTOBUF, {"content-length": "1000", "expect": "100-continue"}))
+            assert (await reader.readline()).startswith(b"HTTP/1.1 100")
         reader, writer = await receiver.connect()
-        async with asyncio.timeout(10):
-            with contextlib.suppress(ConnectionError):
-                assert await reader.read() == b""
-        for _, each in [*kept, (reader, writer)]:
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        assert receiver.outlet.statuses[-1].skipped == {"connections beyond 2 at once": 1}
+        for _, each in [*busy, (reader, writer)]:
             each.close()
 
 
@@ -363,6 +383,12 @@ async def test_a_port_that_is_taken_is_one_clear_line() -> None:
 async def test_a_name_that_does_not_exist_is_one_clear_line() -> None:
     source = OtlpSource("otlp:", OtlpAddress("no.such.host.invalid", 4318))
     with pytest.raises(SourceError, match=r"cannot listen on no\.such\.host\.invalid:4318"):
+        await source.run(CollectingOutlet(), follow=True)
+
+
+async def test_what_cannot_be_a_name_is_one_clear_line() -> None:
+    source = OtlpSource("otlp:", OtlpAddress("a..b", 4318))
+    with pytest.raises(SourceError, match=r"^cannot listen on a\.\.b:4318: a\.\.b is no name of a host$"):
         await source.run(CollectingOutlet(), follow=True)
 
 

@@ -8,6 +8,7 @@ import pytest
 from clawtop.cli import main
 from clawtop.model.errors import SourceError, UsageError
 from clawtop.sources import prometheus_api
+from clawtop.sources.prometheus import PrometheusSource
 from clawtop.sources.prometheus_api import parse_address
 from tests.fake_prometheus import FakePrometheus, http, success
 from tests.unit.sources.prometheus_stage import CODER, NOW, read, scrapes, source
@@ -64,6 +65,11 @@ async def test_nobody_there() -> None:
     told = await refused(fake)
     assert told.startswith("cannot reach 127.0.0.1:")
     assert told.endswith("Connection refused")
+
+
+async def test_what_cannot_be_a_name_is_one_clear_line() -> None:
+    with pytest.raises(SourceError, match=r"^cannot reach a\.\.b:9090: "):
+        await read(PrometheusSource(parse_address("prometheus:http://a..b:9090")))
 
 
 async def test_one_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
