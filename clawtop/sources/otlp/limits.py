@@ -14,7 +14,7 @@ class Limits:
     body: int = 8 * 1024 * 1024
     unpacked: int = 16 * 1024 * 1024
     held: int = 64 * 1024 * 1024
-    connections: int = 256
+    connections: int = 512
     requests_per_second: float = 100.0
     bytes_per_second: float = 8 * 1024 * 1024
     pause: float = 5.0

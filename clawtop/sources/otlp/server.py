@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -16,12 +16,15 @@ _KEEP_ALIVE_SECONDS = 65  # exporters send once a minute
 _LARGEST_HEAD = 32 * 1024
 
 
-async def serve(app: Callable[..., Any], bound: socket.socket, limits: Limits) -> None:
-    """Answer requests until cancelled. The socket is closed at the end."""
+async def serve(app: Callable[..., Any], bound: socket.socket, limits: Limits, refused: Callable[[str], None]) -> None:
+    """Answer requests until cancelled; `refused` is told why where a connection is turned away.
+
+    The socket is closed at the end.
+    """
     logging.getLogger("uvicorn").parent = logging.getLogger("clawtop")
     config = uvicorn.Config(
         app,
-        http=_protocol(limits),
+        http=type("Protocol", (_Protocol,), {"limits": limits, "refused": staticmethod(refused)}),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -56,38 +59,56 @@ class _Server(uvicorn.Server):
         await asyncio.Event().wait()
 
 
-def _protocol(limits: Limits) -> type[H11Protocol]:
-    """The protocol of one connection, which gives a request's head so long and takes so many connections."""
+class _Protocol(H11Protocol):
+    """One connection, which gives a request's head so long and takes so many connections.
 
-    class Protocol(H11Protocol):
-        _deadline: asyncio.TimerHandle | None = None
+    One too many takes the place of that which has been idle longest: exporters keep theirs between two exports.
+    """
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            if len(self.connections) > limits.connections:
-                transport.close()
-            else:
-                self._expect_head()
+    limits: ClassVar[Limits]
+    refused: ClassVar[Callable[[str], None]]
+    idle_since: float | None = None
+    _deadline: asyncio.TimerHandle | None = None
 
-        def connection_lost(self, exc: Exception | None) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections and not self._make_room():
+            self.refused(f"connections beyond {self.limits.connections} at once")
+            transport.close()
+            return
+        self.idle_since = self.loop.time()
+        self._expect_head()
+
+    def _make_room(self) -> bool:
+        idle = [each for each in self.connections if isinstance(each, _Protocol) and each.idle_since is not None]
+        longest = min(idle, key=lambda each: each.idle_since or 0.0, default=None)
+        if longest is not None:
+            longest.idle_since = None
+            longest.transport.close()
+        return longest is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.idle_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self.idle_since = None
             self._expect_nothing()
-            super().connection_lost(exc)
+        else:
+            self._expect_head()
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            cycle: RequestResponseCycle | None = self.cycle
-            if cycle is not None and not cycle.response_complete:
-                self._expect_nothing()
-            else:
-                self._expect_head()
+    def _expect_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.limits.whole, self.transport.close)
 
-        def _expect_head(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(limits.whole, self.transport.close)
-
-        def _expect_nothing(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-    return Protocol
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -87,7 +87,7 @@ class OtlpSource:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._settle(outlet))
-                tasks.create_task(serve(app, bound, self._limits))
+                tasks.create_task(serve(app, bound, self._limits, refused))
                 outlet.report(self._status())
         finally:
             self._listening = False
