@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -24,7 +24,7 @@ async def serve(app: Callable[..., Any], bound: socket.socket, limits: Limits, r
     logging.getLogger("uvicorn").parent = logging.getLogger("clawtop")
     config = uvicorn.Config(
         app,
-        http=type("Protocol", (_Protocol,), {"limits": limits, "refused": staticmethod(refused)}),
+        http=type("Protocol", (_Protocol,), {"door": _Door(limits, refused)}),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -59,21 +59,25 @@ class _Server(uvicorn.Server):
         await asyncio.Event().wait()
 
 
+class _Door(NamedTuple):
+    limits: Limits
+    refused: Callable[[str], None]
+
+
 class _Protocol(H11Protocol):
     """One connection, which gives a request's head so long and takes so many connections.
 
     One too many takes the place of that which has been idle longest: exporters keep theirs between two exports.
     """
 
-    limits: ClassVar[Limits]
-    refused: ClassVar[Callable[[str], None]]
+    door: ClassVar[_Door]
     idle_since: float | None = None
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections and not self._make_room():
-            self.refused(f"connections beyond {self.limits.connections} at once")
+        if len(self.connections) > self.door.limits.connections and not self._make_room():
+            self.door.refused(f"connections beyond {self.door.limits.connections} at once")
             transport.close()
             return
         self.idle_since = self.loop.time()
@@ -106,7 +110,7 @@ class _Protocol(H11Protocol):
 
     def _expect_head(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(self.limits.whole, self.transport.close)
+            self._deadline = self.loop.call_later(self.door.limits.whole, self.transport.close)
 
     def _expect_nothing(self) -> None:
         if self._deadline is not None:
