@@ -1,5 +1,6 @@
 """How the agents of the sources there are can be reached, to watch them live and to stop them."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,6 +17,8 @@ from clawtop.model.local import LocalWork
 from clawtop.sources import Source
 from clawtop.sources.gateway import GatewaySource
 from clawtop.sources.openclaw import HOST, OpenClawSource
+
+_log = logging.getLogger(__name__)
 
 
 def paired(sources: Iterable[Source], environment: Mapping[str, str], token_file: Path | None) -> Sequence[Source]:
@@ -70,6 +73,9 @@ class Reach:
         found: dict[str, Source] = {}
         for home in self._homes:
             address, warnings = self._beside(home)
+            if address is None:
+                for warning in warnings:
+                    _log.warning("%s: %s", home.uri, warning)
             if address is not None and address.url not in found and _place(address) not in self._named:
                 uri = f"gateway:{address.url}"
                 found[address.url] = GatewaySource(uri, address, host=HOST, companion=True, warnings=warnings)

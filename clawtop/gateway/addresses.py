@@ -42,7 +42,7 @@ def find_address(
         warnings += section.trouble
         _warn_of_readers(path, token, warnings)
     if section.remote is not None:
-        return replace(parse_address(f"gateway:{section.remote}"), token=token), warnings
+        return _remote(section.remote, path, token, warnings), warnings
     port = lease or _port(environment.get("OPENCLAW_GATEWAY_PORT")) or section.port or USUAL_PORT
     address = GatewayAddress(f"{'wss' if section.tls else 'ws'}://{section.host or '127.0.0.1'}:{port}", token)
     # on its own machine a gateway shows a certificate that it made itself: nothing could vouch for it
@@ -83,6 +83,14 @@ def token_warnings(address: GatewayAddress, token_file: Path | None) -> list[str
     if address.exposed:
         warnings.append(f"the token for {address.url} crosses the network unencrypted: use wss:// or `ssh -L`")
     return warnings
+
+
+def _remote(url: str, path: Path | None, token: str | None, warnings: list[str]) -> GatewayAddress | None:
+    try:
+        return replace(parse_address(f"gateway:{url}"), token=token)
+    except UsageError as error:
+        warnings.append(f"gateway.remote.url in {path} cannot be used, so its gateway is not watched: {error}")
+        return None
 
 
 def _section(path: Path | None, environment: Mapping[str, str], warnings: list[str]) -> GatewaySection:

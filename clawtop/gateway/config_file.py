@@ -28,7 +28,6 @@ class GatewaySection:
     port: int | None = None
     host: str | None = None
     tls: bool = False
-    mode: str | None = None
     remote: str | None = None
     token: str | None = None
     trouble: tuple[str, ...] = ()
@@ -53,7 +52,6 @@ def read_gateway_section(path: Path, environment: Mapping[str, str]) -> GatewayS
         port=port if type(port) is int and 0 < port < 65536 else None,
         host=_text(gateway.get("customBindHost")) if gateway.get("bind") == "custom" else None,
         tls=_table(gateway.get("tls")).get("enabled") is True,
-        mode=_text(gateway.get("mode")),
         remote=_text(remote.get("url")) if far else None,
         token=token,
         trouble=tuple(trouble),

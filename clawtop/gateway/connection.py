@@ -55,7 +55,7 @@ class Gateway:
 
     def __init__(self, address: GatewayAddress, websocket: ClientConnection) -> None:
         self.address = address
-        self.hello = Hello(0, "?", frozenset(), frozenset(), None)
+        self.hello = Hello(0, "?", frozenset(), frozenset())
         self.frames = Frames()
         self.backlog = Backlog()
         self._socket = websocket

@@ -22,11 +22,10 @@ _GROWING = ("assistant", "thinking", "command_output")
 
 
 class GatewayEvent(NamedTuple):
-    """Something the gateway told of its own accord; `seq` grows with every event of one connection."""
+    """Something the gateway told of its own accord."""
 
     event: str
     payload: dict[str, Any]
-    seq: int | None = None
 
     @property
     def droppable(self) -> bool:
@@ -47,13 +46,12 @@ class Reply(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """What a gateway says of itself; `scopes` are those that it granted, `boot_id` changes when it restarts."""
+    """What a gateway says of itself; `scopes` are those that it granted."""
 
     protocol: int
     version: str
     methods: frozenset[str]
     scopes: frozenset[str]
-    boot_id: str | None
 
 
 class Frames:
@@ -102,13 +100,12 @@ def connect_params(token: str | None, scopes: Sequence[str]) -> dict[str, object
 def read_hello(payload: Mapping[str, Any], asked: Sequence[str]) -> Hello:
     """What the gateway's hello says; where it grants no scopes by name, those that were asked for."""
     server, features, auth = (_table(payload.get(name)) for name in ("server", "features", "auth"))
-    protocol, granted, boot = payload.get("protocol"), auth.get("scopes"), server.get("bootId")
+    protocol, granted = payload.get("protocol"), auth.get("scopes")
     return Hello(
         protocol=protocol if type(protocol) is int else 0,
         version=words(server.get("version")) or "?",
         methods=frozenset(_texts(features.get("methods"))),
         scopes=frozenset(_texts(granted)) if isinstance(granted, list) else frozenset(asked),
-        boot_id=boot if isinstance(boot, str) else None,
     )
 
 
@@ -159,10 +156,10 @@ def words(value: object) -> str | None:
 
 
 def _event(frame: Mapping[str, Any]) -> GatewayEvent | None:
-    name, payload, seq = frame.get("event"), frame.get("payload"), frame.get("seq")
+    name, payload = frame.get("event"), frame.get("payload")
     if frame.get("type") != "event" or not isinstance(name, str) or not name:
         return None
-    return GatewayEvent(name, payload if isinstance(payload, dict) else {}, seq if type(seq) is int else None)
+    return GatewayEvent(name, payload if isinstance(payload, dict) else {})
 
 
 def _reply(frame: Mapping[str, Any]) -> Reply | None:

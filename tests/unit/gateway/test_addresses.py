@@ -171,6 +171,18 @@ def test_the_certificate_of_its_own_machine_vouches_for_itself_others_do_not(hom
     assert found(home) == GatewayAddress("wss://10.0.0.5:1", None, verify=True)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://gw.example", "ws://", "ws://[::1", "not a url", "wss://gw.example?token=hush"]
+)
+def test_a_remote_gateway_whose_url_is_none_is_a_warning(home: Path, url: str) -> None:
+    path = configure(home, json.dumps({"gateway": {"mode": "remote", "remote": {"url": url}}}))
+    address, (warning,) = find_address(home, None, {})
+
+    assert address is None
+    assert warning.startswith(f"gateway.remote.url in {path} cannot be used, so its gateway is not watched: ")
+    assert "hush" not in warning
+
+
 def test_a_home_that_uses_a_remote_gateway_names_that(home: Path) -> None:
     configure(home, '{"gateway": {"mode": "remote", "remote": {"url": "wss://far.example:443", "token": "abc"}}}')
     assert found(home) == GatewayAddress("wss://far.example:443", "abc")
