@@ -33,6 +33,7 @@ from clawtop.model.commands import (
     WorkKind,
 )
 from clawtop.model.errors import FINE, TROUBLE, ClawtopError, UsageError
+from clawtop.model.keys import HOST
 from clawtop.plain import printable
 
 _SCHEMA = "clawtop-control/1"
@@ -397,7 +398,7 @@ def _names(targets: Sequence[Target]) -> str:
 
 
 def _name(target: Target) -> str:
-    name = target.agent if target.host == "local" else f"{target.agent}@{target.host}"
+    name = target.agent if target.host == HOST else f"{target.agent}@{target.host}"
     return printable(name)
 
 

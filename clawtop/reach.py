@@ -13,10 +13,11 @@ from clawtop.gateway.addresses import find_address
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import About, Target
 from clawtop.model.hosts import is_loopback
+from clawtop.model.keys import HOST
 from clawtop.model.local import LocalWork
 from clawtop.sources import Source
 from clawtop.sources.gateway import GatewaySource
-from clawtop.sources.openclaw import HOST, OpenClawSource
+from clawtop.sources.openclaw import OpenClawSource
 
 _log = logging.getLogger(__name__)
 

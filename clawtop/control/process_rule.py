@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 from clawtop.control.record import Search
 from clawtop.model.commands import About, Target
+from clawtop.model.keys import HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class ProcessRule:
 
     agent: str
     project: str = "*"
-    host: str = "local"
+    host: str = HOST
     pidfile: str | None = None
     command: str | None = None
 

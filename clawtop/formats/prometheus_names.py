@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from clawtop.model.keys import UNTAGGED, Key
+from clawtop.model.keys import HOST, UNTAGGED, Key
 
 KINDS = ("input", "output", "cache_read", "cache_write")
 """The kinds of tokens, as the labels call them and as Tokens does."""
@@ -191,7 +191,7 @@ def _of_clawtop(labels: Labels, instance: str) -> tuple[Key, str, str]:
     provider, slash, model = labels.get("model", "").partition("/")
     key = Key(
         # many machines call themselves local, and the same gateway may be told of by several
-        instance if host in ("", "local") else f"{host} via {instance}",
+        instance if host in ("", HOST) else f"{host} via {instance}",
         labels.get("agent") or UNTAGGED,
         project=labels.get("project") or None,
         user=labels.get("user") or None,

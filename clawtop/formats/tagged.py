@@ -38,7 +38,7 @@ from clawtop.model.events import (
     Tokens,
     ToolCall,
 )
-from clawtop.model.keys import UNTAGGED, Key
+from clawtop.model.keys import HOST, UNTAGGED, Key
 
 _T = TypeVar("_T")
 _K = TypeVar("_K")
@@ -89,7 +89,7 @@ class TaggedReader:
     whole; a side figure that cannot be right (latency_ms, attempt, tool_calls, budget_usd) is left out alone.
     """
 
-    def __init__(self, host: str = "local", *, remembered: int = 10_000) -> None:
+    def __init__(self, host: str = HOST, *, remembered: int = 10_000) -> None:
         self.skipped: Counter[str] = Counter()
         self._host = host
         self._remembered = remembered

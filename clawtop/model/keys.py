@@ -25,5 +25,8 @@ class Key(NamedTuple):
     session_key: str | None = None
 
 
+HOST = "local"
+"""The host of what this machine's own files tell."""
+
 UNTAGGED = "(untagged)"
 """The agent of usage that names none: it is shown in a row of its own, never dropped."""

@@ -17,10 +17,10 @@ from clawtop.formats.claude_code import UNSEEN, ClaudeLog, ClaudeLogs
 from clawtop.formats.claude_lines import place_of
 from clawtop.formats.quantities import moment, text
 from clawtop.model.events import State
+from clawtop.model.keys import HOST
 from clawtop.model.local import LocalWork
 from clawtop.sources.log_source import LogSource
 from clawtop.sources.logs import LogFile
-from clawtop.sources.openclaw import HOST
 from clawtop.sources.processes import is_alive
 
 _LARGEST_RECORD = 64 * 1024

@@ -7,10 +7,10 @@ from pathlib import Path
 from clawtop.formats.attribution import ProjectRule
 from clawtop.formats.codex import UNSEEN, CodexLog, CodexLogs
 from clawtop.model.events import State
+from clawtop.model.keys import HOST
 from clawtop.model.local import LocalWork
 from clawtop.sources.log_source import LogSource
 from clawtop.sources.logs import PACKED, LogFile
-from clawtop.sources.openclaw import HOST
 
 _ROOTS = ("sessions", "archived_sessions")
 

@@ -14,7 +14,7 @@ from clawtop.model.local import LocalWork
 from clawtop.model.snapshot import Health, SourceStatus
 from clawtop.sources import Outlet
 from clawtop.sources.logs import L, LogFile, LogTree
-from clawtop.sources.openclaw.progress import Progress
+from clawtop.sources.progress import Progress
 from clawtop.sources.watch import Watch
 
 _SWEEP_SECONDS = 1.0

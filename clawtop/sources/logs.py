@@ -17,7 +17,7 @@ from clawtop.formats.lines import LineSplitter
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Event, State
 from clawtop.model.keys import Key
-from clawtop.sources.openclaw.progress import Progress
+from clawtop.sources.progress import Progress
 from clawtop.sources.tail import Tail
 
 PACKED = ".zst"

@@ -8,6 +8,7 @@ from clawtop.formats.otlp.reader import OtlpReader
 from clawtop.formats.otlp.senders import AttributeMap
 from clawtop.model.errors import Unusable
 from clawtop.model.events import Event
+from clawtop.model.keys import HOST
 from clawtop.sources import Outlet
 from clawtop.sources.events import EventsSource, LineReader
 from clawtop.sources.otlp.source import own_names
@@ -65,7 +66,7 @@ class OtlpFileSource(EventsSource):
         super().__init__(uri, path)
 
     def _line_reader(self) -> LineReader:
-        reader = OtlpReader("local", own_names(), self._attributes)
+        reader = OtlpReader(HOST, own_names(), self._attributes)
         self._exports = _Exports(reader, self._now, follow=self._following)
         for told in self._known:
             self._exports.told_elsewhere(*told)

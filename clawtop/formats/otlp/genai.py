@@ -148,8 +148,8 @@ class GenAi:
         self._spend.used += 1
         at = self._spend.at(log.time)
         error = text(log.attributes, "error.type")
-        trace = log.trace or "logs"
         own = log.span or digest((log.time, *sorted(map(repr, log.attributes.items()))))
+        trace = log.trace or f"logs:{own}"
         span = Span(trace, own, "", "", log.time, log.time, log.attributes, error is not None, error or "")
         if not log.span:
             self._traces.link(trace, own, "", at, error)

@@ -11,6 +11,7 @@ from clawtop.formats.otlp.senders import AttributeMap, Directory
 from clawtop.formats.otlp.spend import Spend
 from clawtop.formats.otlp.traces import Traces
 from clawtop.model.events import Event
+from clawtop.model.keys import HOST
 
 _SLICE = 250
 _BLIND_AFTER_MS = 10_000
@@ -22,9 +23,7 @@ class OtlpReader:
     `host` is what this machine is called, whose own names a resource may give; `attributes` say whose a call was.
     """
 
-    def __init__(
-        self, host: str = "local", own_names: Iterable[str] = (), attributes: AttributeMap | None = None
-    ) -> None:
+    def __init__(self, host: str = HOST, own_names: Iterable[str] = (), attributes: AttributeMap | None = None) -> None:
         self._spend = Spend(Directory(host, frozenset(own_names), attributes or AttributeMap()))
         self._traces = Traces(self._spend)
         self._openclaw = OpenClaw(self._spend, self._traces)

@@ -32,6 +32,7 @@ _MOST_OF_ONE = 2_000
 _DEEPEST = 64
 _IDLE_MS = 120_000
 _FORGET_MS = 900_000
+_INHERITED = ("session", "project", "user", "owner", "environment", "task")
 
 
 @dataclass(eq=False, slots=True)
@@ -214,20 +215,22 @@ class Traces:
             elif certain:
                 events += self._final(trace, fact, agent)
             else:
-                events += trace.waiting[fact.id].show(self._place(fact, agent), _amounts(fact), priced=False)
+                events += trace.waiting[fact.id].show(self._place(trace, fact, agent), _amounts(fact), priced=False)
             self._note_running(trace, fact, agent)
         events += self._usage(trace)
         events += _followed(trace)
         events += self._states(trace)
         return events
 
-    def _place(self, fact: Fact, agent: str | None) -> Place:
-        key = self._spend.known(fact.key._replace(agent=agent or fact.key.agent, session=None, run=None))
+    def _place(self, trace: _Trace, fact: Fact, agent: str | None) -> Place:
+        key = _inherited(trace, fact)._replace(agent=agent or fact.key.agent, session=None, run=None)
+        key = self._spend.known(key)
         return Place(key, fact.end, fact.provider, fact.model)
 
     def _final(self, trace: _Trace, fact: Fact, agent: str | None) -> Iterable[Event]:
         yield from trace.waiting.pop(fact.id).show(None)
-        fact.key = key = self._spend.known(fact.key._replace(agent=agent or fact.key.agent, run=fact.trace))
+        key = _inherited(trace, fact)._replace(agent=agent or fact.key.agent, run=fact.trace)
+        fact.key = key = self._spend.known(key)
         fact.told = True
         if fact.parent in trace.attempts:
             trace.touched.add(fact.parent)
@@ -317,6 +320,21 @@ def _owner(trace: _Trace, fact: Fact) -> tuple[str | None, bool]:
         if run is not None and run.own is not None:
             return run.own, True
     return trace.agent, trace.agent is not None
+
+
+def _inherited(trace: _Trace, fact: Fact) -> Key:
+    """The key of a call; what its own span leaves open is as the runs above say, up to that whose agent it is."""
+    key = fact.key
+    if fact.own is not None:
+        return key
+    for above in trace.upwards(fact.id):
+        run = trace.runs.get(above)
+        if run is not None:
+            missing = {name: getattr(run.key, name) for name in _INHERITED if getattr(key, name) is None}
+            key = key._replace(**missing)
+            if run.own is not None:
+                break
+    return key
 
 
 def _with_usage(trace: _Trace) -> list[str]:

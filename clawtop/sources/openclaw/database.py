@@ -12,8 +12,8 @@ from clawtop.formats.trajectory import HELD, Trajectory
 from clawtop.formats.transcript import AgentTranscripts, Transcript
 from clawtop.model.errors import Unusable
 from clawtop.model.events import Event, SessionState, State
-from clawtop.sources.openclaw.progress import Progress
 from clawtop.sources.openclaw.sqlite import Database
+from clawtop.sources.progress import Progress
 
 KNOWN_SCHEMA = 23
 _LARGEST_ENTRY = 64 * 1024 * 1024

@@ -23,8 +23,8 @@ from clawtop.formats.trajectory import Trajectory
 from clawtop.formats.transcript import AgentTranscripts, Transcript
 from clawtop.model.errors import ClawtopError, SourceError, Unusable
 from clawtop.model.events import Event, SessionState, State
-from clawtop.sources.openclaw.progress import Progress
 from clawtop.sources.processes import is_alive
+from clawtop.sources.progress import Progress
 from clawtop.sources.tail import Tail
 
 _NAME = re.compile(r"(?P<session>[^/]+?)(?P<kind>\.trajectory)?\.jsonl(?P<archived>\.[^/]*)?")

@@ -16,19 +16,18 @@ from clawtop.formats.quantities import text
 from clawtop.formats.transcript import AgentTranscripts
 from clawtop.model.errors import ClawtopError, SourceError
 from clawtop.model.events import Event, PriceList, SessionState, State
-from clawtop.model.keys import Key
+from clawtop.model.keys import HOST, Key
 from clawtop.model.snapshot import Health, SourceStatus
 from clawtop.sources import Outlet
 from clawtop.sources.openclaw import database as agent_database
 from clawtop.sources.openclaw import state as gateway_state
 from clawtop.sources.openclaw.database import AgentDatabase
 from clawtop.sources.openclaw.files import SessionFiles
-from clawtop.sources.openclaw.progress import Progress
 from clawtop.sources.openclaw.sqlite import Connections, Database, UnreadableError
 from clawtop.sources.openclaw.state import StateDatabase
+from clawtop.sources.progress import Progress
 from clawtop.sources.watch import Watch
 
-HOST = "local"
 _SWEEP_SECONDS = 1.0
 _THOROUGH_EVERY = 20
 _LARGEST_CONFIG = 4 * 1024 * 1024

@@ -8,6 +8,7 @@ from clawtop.formats.otlp import json_body, protobuf
 from clawtop.formats.otlp.reader import OtlpReader
 from clawtop.formats.otlp.senders import AttributeMap
 from clawtop.model.events import Event
+from clawtop.model.keys import HOST
 from clawtop.model.snapshot import Health, SourceStatus
 from clawtop.sources import Outlet
 from clawtop.sources.otlp.address import OtlpAddress
@@ -35,7 +36,7 @@ class OtlpSource:
         *,
         attributes: AttributeMap | None = None,
         limits: Limits | None = None,
-        host: str = "local",
+        host: str = HOST,
     ) -> None:
         self._uri = uri
         self._address = address

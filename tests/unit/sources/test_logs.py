@@ -8,7 +8,7 @@ from pathlib import Path
 from clawtop.model.events import Event
 from clawtop.model.keys import Key
 from clawtop.sources.logs import LogFile, LogTree
-from clawtop.sources.openclaw.progress import Progress
+from clawtop.sources.progress import Progress
 
 LATER = 4_000_000_000_000
 

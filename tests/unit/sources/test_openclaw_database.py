@@ -12,8 +12,8 @@ from clawtop.model.errors import SourceError
 from clawtop.model.events import Event, SessionState, State
 from clawtop.model.snapshot import Counters
 from clawtop.sources.openclaw.database import KNOWN_SCHEMA, AgentDatabase
-from clawtop.sources.openclaw.progress import Progress
 from clawtop.sources.openclaw.sqlite import Database
+from clawtop.sources.progress import Progress
 from tests.counted import LATER, seen, total
 from tests.openclaw_homes import T0, AgentStore, answer, header
 

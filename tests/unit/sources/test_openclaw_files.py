@@ -12,7 +12,7 @@ from clawtop.formats.transcript import AgentTranscripts
 from clawtop.model.events import Event, SessionState, State
 from clawtop.model.snapshot import Counters
 from clawtop.sources.openclaw.files import SessionFiles
-from clawtop.sources.openclaw.progress import Progress
+from clawtop.sources.progress import Progress
 from tests.counted import seen, total
 from tests.openclaw_homes import T0, answer, header, iso, lines, session_file, user
 from tests.steps import steps
