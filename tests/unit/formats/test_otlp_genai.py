@@ -309,6 +309,15 @@ def test_a_log_event_without_a_span_counts_by_itself() -> None:
     assert Reading().take(body, body).used() == {"app": Tokens(100, 7)}
 
 
+def test_log_events_without_a_trace_have_nothing_to_do_with_each_other() -> None:
+    name = "gen_ai.client.inference.operation.details"
+    good = log(name, **CHAT, **used(100, 7), gen_ai__agent__name="good")
+    bad = log(name, **CHAT, gen_ai__agent__name="bad", error__type="429")
+    rows = Reading().take(logs(good, bad)).rows()
+    assert (rows["good"].state, rows["good"].counters.errors) == ("idle", 0)
+    assert (rows["bad"].state, rows["bad"].counters.errors) == ("error", 1)
+
+
 # ---- whose it was
 
 
@@ -318,6 +327,17 @@ def test_attribution_comes_from_the_span_else_from_the_resource() -> None:
     ((call),) = Reading().take(told).of(Call)
     key = call.key
     assert (key.project, key.user, key.environment, key.task, key.owner) == ("billing", "ann", "prod", "t1", None)
+
+
+def test_what_a_call_leaves_open_is_as_its_agents_span_says() -> None:
+    calls = [chat(1, parent=8, **used(1, 1)), chat(2, parent=9, **used(1, 1), enduser__id="bob")]
+    inner, outer = (
+        agent(8, "critic", parent=9),
+        agent(9, "planner", **{k.replace(".", "__"): v for k, v in told.items()}),
+    )
+    found = Reading().take(traces(*calls), traces(inner, outer)).of(Call)
+    keys = {call.key.agent: (call.key.user, call.key.project, call.key.session) for call in found}
+    assert keys == {"critic": (None, None, None), "planner": ("bob", "shop", "c9")}
 
 
 def test_the_map_of_attributes_can_be_another() -> None:
