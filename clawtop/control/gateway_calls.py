@@ -106,6 +106,8 @@ class Operator:
         if not self.can("audit.list"):
             return {}
         runs = read_background_runs(await self._read("audit.list", {"kind": "agent_run", "limit": _PAGE}))
+        # what the audit log does not show as begun any more need not be remembered
+        self.ended.intersection_update(runs)
         return {run: agent for run, agent in runs.items() if run not in self.ended}
 
     async def jobs(self, default_agent: str | None) -> list[Job]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway_calls import Operator
 from clawtop.control.gateway_facts import Activity, Session, Task, family
+from clawtop.formats.session_keys import read_session_key
 from clawtop.gateway.errors import ConnectionLost, GatewayError, Refused, TimedOut
 from clawtop.model.commands import Step
 
@@ -19,6 +20,7 @@ _BACKGROUND_SECONDS = 0.5
 _UNDISTURBED_SECONDS = 0.1
 _MOST_BLIND_LOOKS = 20
 _SETTLING_SECONDS = 0.15
+_MOST_REMEMBERED = 1000
 _log = logging.getLogger(__name__)
 _OF_A_SESSION = frozenset({"cli", ""})
 _REASON = "stopped by clawtop"
@@ -35,7 +37,11 @@ class Item:
 
 @dataclass(slots=True)
 class Progress:
-    """How far one agent's runs are stopped. `settled` is when nothing was active for the first time, in ms."""
+    """How far one agent's runs are stopped. `settled` is when nothing was active for the first time, in ms.
+
+    `known` are the keys of its sessions and of what they have spawned, as far as those are listed now or no name says
+    whose they are; `steps` is empty where somebody is told of each thing that is cut off.
+    """
 
     known: frozenset[str]
     steps: dict[Item, Step] = field(default_factory=dict)
@@ -81,14 +87,17 @@ class Stopping:
     def strike(self, activity: Activity) -> None:
         """Cut off everything of these agents that this look shows active, and is not being cut off already."""
         self._background = activity.background
+        now = time.monotonic()
+        # what was cut off may be shown as active for a moment
+        self._answered = {item: at for item, at in self._answered.items() if now - at <= _SETTLING_SECONDS}
         for agent, progress in self.progress.items():
-            progress.known = family(agent, activity.sessions, progress.known)
-            progress.active = frozenset(items_of(agent, activity, progress.known, commands=self._commands))
+            known = family(agent, activity.sessions, progress.known)
+            progress.active = frozenset(items_of(agent, activity, known, commands=self._commands))
+            progress.known = _remembered(agent, known, activity.sessions)
             if not progress.active and progress.settled is None:
                 progress.settled = self._now()
             for item in progress.active:
-                # what was cut off may be shown as active for a moment
-                if time.monotonic() - self._answered.get(item, 0.0) > _SETTLING_SECONDS:
+                if item not in self._answered:
                     self._begin(agent, item)
 
     def strike_session(self, key: str, agent: str | None) -> None:
@@ -174,10 +183,10 @@ class Stopping:
             ran, detail = await self._calls(item), ""
         except GatewayError as error:
             ran, detail = False, str(error)
-        before = progress.steps.get(item)
-        if ran or before is None:
-            progress.steps[item] = Step(item.label, ran, detail, milliseconds_since(began))
-        if ran and self._cut_off is not None:
+        if self._cut_off is None:
+            if ran or item not in progress.steps:
+                progress.steps[item] = Step(item.label, ran, detail, milliseconds_since(began))
+        elif ran:
             self._cut_off(agent, item)
         self._answered[item] = time.monotonic()
         del self._flying[item]
@@ -211,6 +220,13 @@ def items_of(agent: str, activity: Activity, known: frozenset[str], *, commands:
             )
     for run in _own(activity.background, agent):
         yield Item("run", run, f"background run {run}")
+
+
+def _remembered(agent: str, known: frozenset[str], sessions: Iterable[Session]) -> frozenset[str]:
+    """Of the keys that are known those that are listed, and as many as may be of which no name says whose they are."""
+    listed = {session.key for session in sessions}
+    spawned = {key for key in known - listed if read_session_key(key).agent != agent}
+    return (known & listed) | (spawned if len(spawned) <= _MOST_REMEMBERED else frozenset())
 
 
 def _belongs(task: Task, agent: str, known: frozenset[str]) -> bool:
