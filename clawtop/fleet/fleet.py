@@ -148,6 +148,7 @@ class Fleet:
             recent_tokens=tokens,
             recent_cost=costs,
             incidents=self._incidents.newest_first,
+            unfiltered=table.unfiltered,
         )
 
     def usage(self, scope: Scope, now: int, sources: tuple[SourceStatus, ...] = ()) -> Usage:

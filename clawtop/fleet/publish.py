@@ -8,17 +8,18 @@ from clawtop.fleet.board import Board
 from clawtop.fleet.order import sort_key
 from clawtop.fleet.rows import part_of
 from clawtop.fleet.slots import Slot
-from clawtop.fleet.totals import Total
+from clawtop.fleet.totals import Total, rate_of
 from clawtop.model.selection import Filter
-from clawtop.model.snapshot import Grouping, Row, View
+from clawtop.model.snapshot import Grouping, Rate, Row, View
 
 
 class Table(NamedTuple):
-    """Rows in order, what those sum to, and how many the filter left out."""
+    """Rows in order, what those sum to, how many the filter left out, and what all spend where there is one."""
 
     rows: tuple[Row, ...]
     total: Row
     hidden: int
+    unfiltered: Rate | None = None
 
 
 _Key = Callable[[Row], tuple[object, ...]]
@@ -79,7 +80,8 @@ class Publisher:
         for slot in shown if filtered else touched:
             self._total.see(slot)
         slots, everyone = (shown, None) if filtered else (list(board.slots.values()), board.agents)
-        return Table(rows, self._total.row(slots, view.group_by, everyone), len(made) - len(rows))
+        unfiltered = rate_of([slot.part for slot in board.slots.values() if slot.part]) if filtered else None
+        return Table(rows, self._total.row(slots, view.group_by, everyone), len(made) - len(rows), unfiltered)
 
 
 _order = attrgetter("order")

@@ -107,6 +107,11 @@ def per_minute(counters: Sequence[int]) -> Tokens:
     return Tokens(*[round(amount / RATE_MINUTES) for amount in tokens_of(counters)])
 
 
+def per_hour(cost: int) -> float:
+    """Dollars per hour, from what the rate's minutes cost in millionths of a micro-dollar."""
+    return cost * 60 / RATE_MINUTES / MICRO / MICRO
+
+
 class Shares:
     """Which of several names (projects, users) has most spend."""
 
@@ -203,7 +208,7 @@ def _row(slot: Slot, sums: Sums, grouping: Grouping, newest: int, who: _Who) -> 
         sessions=len(slot.sessions),
         runs=len(slot.runs) if slot.had_runs else None,
         tokens_per_min=rates[TOKENS] / RATE_MINUTES,
-        usd_per_hour=sums.rate.cost * 60 / RATE_MINUTES / MICRO / MICRO,
+        usd_per_hour=per_hour(sums.rate.cost),
         calls_per_min=rates[CALLS] / RATE_MINUTES,
         context_pct=slot.context_pct,
         latency_p50=p50,

@@ -4,12 +4,23 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from clawtop.fleet.cells import Agent
-from clawtop.fleet.rows import RATE_MINUTES, basis_of, counters_of, per_minute, tokens_of
-from clawtop.fleet.slots import MICRO, Part, Slot
+from clawtop.fleet.rows import RATE_MINUTES, basis_of, counters_of, per_hour, per_minute, tokens_of
+from clawtop.fleet.slots import Part, Slot
 from clawtop.fleet.tally import CALLS, TOKENS, latencies, unpacked
 from clawtop.fleet.windows import SLICES
 from clawtop.model.events import State
-from clawtop.model.snapshot import Grouping, Row
+from clawtop.model.snapshot import Grouping, Rate, Row
+
+
+def rate_of(parts: Iterable[Part]) -> Rate:
+    """What rows spend per hour together."""
+    tally = cost = priced_calls = unpriced = 0
+    for part in parts:
+        tally += part.rate
+        cost += part.rate_cost
+        priced_calls += part.rate_priced_calls
+        unpriced += part.rate_unpriced
+    return Rate(per_hour(cost), unpriced, basis_of(unpacked(tally), priced_calls, unpriced))
 
 
 class Total:
@@ -88,7 +99,7 @@ class Total:
             sessions=_distinct((slot.sessions for slot in slots), grouping),
             runs=_distinct((slot.runs for slot in slots), grouping) if seen.had_runs else None,
             tokens_per_min=rates[TOKENS] / RATE_MINUTES,
-            usd_per_hour=self._rate_cost * 60 / RATE_MINUTES / MICRO / MICRO,
+            usd_per_hour=per_hour(self._rate_cost),
             calls_per_min=rates[CALLS] / RATE_MINUTES,
             context_pct=None if seen.spoke is None else seen.spoke.context_pct,
             latency_p50=p50,

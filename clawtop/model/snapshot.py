@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from clawtop.model.events import State, Tokens
 from clawtop.model.keys import Key
@@ -160,6 +161,14 @@ class Row:
         return None if unseen or self.rate_basis is Basis.UNKNOWN else self.usd_per_hour
 
 
+class Rate(NamedTuple):
+    """What is spent per hour, in which these names mean what they mean in Row."""
+
+    usd_per_hour: float
+    rate_unpriced: int = 0
+    rate_basis: Basis = Basis.LOGGED
+
+
 class Health(StrEnum):
     """How a source does: still reading what is there, up to date, or not readable."""
 
@@ -209,7 +218,8 @@ class Snapshot:
 
     `rows` are sorted and filtered, `total` sums them, `hidden` counts the rows that the filter left out.
     `recent_tokens` and `recent_cost` (micro-dollars) are the whole scope's last 15 minutes in slices of 5 s,
-    oldest first, whatever the window. `incidents` are the latest errors and what followed them, newest first.
+    oldest first, whatever the window. `unfiltered` is what the whole scope spends, None where no filter takes any
+    away and `total` is just that. `incidents` are the latest errors and what followed them, newest first.
     """
 
     seq: int
@@ -222,6 +232,12 @@ class Snapshot:
     recent_tokens: tuple[int, ...] = ()
     recent_cost: tuple[int, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    unfiltered: Rate | None = None
+
+    @property
+    def fleet(self) -> Row | Rate:
+        """What the whole scope spends per hour, whatever a filter leaves of it."""
+        return self.total if self.unfiltered is None else self.unfiltered
 
     @property
     def reading(self) -> bool:

@@ -14,6 +14,7 @@ from clawtop.model.snapshot import (
     Grouping,
     Health,
     Incident,
+    Rate,
     Row,
     Snapshot,
     SourceStatus,
@@ -267,12 +268,15 @@ class FleetFeed:
         rows = sorted(
             (each for each in grouped if view.filter(each)), key=_sort_key(view.sort), reverse=view.descending
         )
+        whole = total(everyone)
+        filtered = bool(view.filter.terms)
         return Snapshot(
             seq=self.seq,
             at=self.at,
             view=view,
             rows=tuple(rows),
-            total=total(everyone),
+            total=total(rows) if filtered else whole,
+            unfiltered=Rate(whole.usd_per_hour, whole.rate_unpriced) if filtered else None,
             sources=self.sources,
             hidden=len(grouped) - len(rows),
             recent_cost=tuple(self._curve) if everyone else (),

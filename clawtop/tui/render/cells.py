@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from clawtop.model.events import State
-from clawtop.model.snapshot import Basis, Row
+from clawtop.model.snapshot import Basis, Rate, Row
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.graph import bar, sparkline
 from clawtop.tui.render.line import Line, Span
@@ -33,10 +33,10 @@ Cell = Callable[[Look, int, Glyphs], Line]
 """Draws one cell of a row for a column of so many cells."""
 
 
-def look(row: Row, total: Row, at: int, glyphs: Glyphs) -> Look:
-    """How `row` looks in a fleet that spends `total`, at the time `at` (Unix ms)."""
-    burn = total.usd_per_hour
-    share = min(row.usd_per_hour / burn, 1.0) if burn > 0 else 0.0
+def look(row: Row, fleet: Row | Rate, at: int, glyphs: Glyphs) -> Look:
+    """How `row` looks in a fleet that spends so much, at the time `at` (Unix ms)."""
+    whole = fleet.usd_per_hour
+    share = min(row.usd_per_hour / whole, 1.0) if whole > 0 else 0.0
     steps = max(1, round(share * SHARE_STEPS)) if share > 0 else 0
     return Look(row, steps, glyphs.unseen if row.last_at is None else age(at - row.last_at))
 
@@ -145,12 +145,12 @@ def unpriced(row: Row) -> bool:
     return row.basis is Basis.UNKNOWN and (row.counters.unpriced_calls > 0 or row.counters.calls > 0)
 
 
-def rate_unknown(row: Row) -> bool:
+def rate_unknown(row: Row | Rate) -> bool:
     """Whether nothing at all is known about what it spends now: an old call without a price spends nothing any more."""
     return row.rate_basis is Basis.UNKNOWN and row.rate_unpriced > 0
 
 
-def burn(row: Row) -> tuple[str, str]:
+def burn(row: Row | Rate) -> tuple[str, str]:
     """Dollars per hour as a number, ? where nothing is known, and what to add where some calls have no price."""
     if rate_unknown(row):
         return "?", ""

@@ -102,7 +102,7 @@ def page(
 
 
 def _title(row: Row, snapshot: Snapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    at = cell.look(row, snapshot.total, snapshot.at, glyphs)
+    at = cell.look(row, snapshot.fleet, snapshot.at, glyphs)
     burn = f" ${''.join(cell.burn(row))}/h "
     part = f"  {percent(100 * at.share / cell.SHARE_STEPS)} of the fleet" if at.share else ""
     name = printable(row.label, max(8, width - 44), ascii_only=glyphs.ascii_only)
@@ -265,7 +265,7 @@ def _part(view: View, rows: Sequence[Row], snapshot: Snapshot, width: int, glyph
     if rows:
         out.append(head(places, view, glyphs))
     for row in rows[:_MOST]:
-        at = cell.look(row, snapshot.total, snapshot.at, glyphs)
+        at = cell.look(row, snapshot.fleet, snapshot.at, glyphs)
         out.append((Span("  "), *body(at, places, glyphs)))
     if len(rows) > _MOST:
         out.append((Span(f"  and {len(rows) - _MOST} more", "muted"),))

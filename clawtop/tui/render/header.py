@@ -60,6 +60,7 @@ def _compact(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> t
     left: Line = (
         Span(" "),
         Span(f" ${number}{more}/h ", "burn"),
+        Span(_of_fleet(snapshot), "muted"),
         Span("  "),
         Span(spent(snapshot), "value"),
         Span(f" in {snapshot.view.window.value}", "muted"),
@@ -72,7 +73,7 @@ def _compact(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> t
     if width(left) + width(agents) + width(marks) <= columns:
         left += agents
     values, peak = _curve(snapshot)
-    label = "" if not any(values) else f" {peak} " if columns >= 100 else " 15m "
+    label = "" if not any(values) else f" {peak} " if columns >= 100 else f" {_whose(snapshot)}15m "
     room = columns - width(left) - width(marks) - len(label) - 2
     chart = (Span("  "), Span(area(values, room, 1, glyphs)[0], "spark"), Span(label, "muted")) if room >= 6 else ()
     first = ends((*left, *chart), marks, columns)
@@ -140,9 +141,18 @@ def _curve(snapshot: Snapshot) -> tuple[Sequence[int], str]:
     if any(snapshot.recent_cost):
         # A call lands whole in one slice of 5 s, so its rate is read over a minute of them.
         smooth = _minute(snapshot.recent_cost)
-        return smooth, f"15m peak ${dollars(max(smooth) * _SLICES_PER_HOUR / 1e6)}/h"
+        return smooth, f"{_whose(snapshot)}15m peak ${dollars(max(smooth) * _SLICES_PER_HOUR / 1e6)}/h"
     smooth = _minute(snapshot.recent_tokens)
-    return smooth, f"15m peak {si(max(smooth, default=0) * _SLICES_PER_MINUTE)} tok/m"
+    return smooth, f"{_whose(snapshot)}15m peak {si(max(smooth, default=0) * _SLICES_PER_MINUTE)} tok/m"
+
+
+def _whose(snapshot: Snapshot) -> str:
+    return "" if snapshot.unfiltered is None else "fleet "
+
+
+def _of_fleet(snapshot: Snapshot) -> str:
+    """What the whole fleet spends, where a filter leaves only a part of it in the figures."""
+    return "" if snapshot.unfiltered is None else f" of ${''.join(burn(snapshot.unfiltered))}"
 
 
 def _minute(slices: Sequence[int]) -> tuple[int, ...]:
@@ -207,7 +217,7 @@ def _tall(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tupl
     out: list[Line] = [EMPTY]
     for index in range(4):
         line = (
-            *fit(_figure_line(figures, number, more, index), _DIGITS_ROOM),
+            *fit(_figure_line(figures, number, more, index, _of_fleet(snapshot)), _DIGITS_ROOM),
             *_fact(money_facts[index], 8, _FACTS[0]),
             *_fact(token_facts[index], 6, _FACTS[1]),
             Span("  "),
@@ -223,12 +233,14 @@ def _tall(snapshot: Snapshot, columns: int, glyphs: Glyphs, marks: Line) -> tupl
     return tuple(out)
 
 
-def _figure_line(figures: tuple[str, str, str] | None, number: str, more: str, index: int) -> Line:
+def _figure_line(figures: tuple[str, str, str] | None, number: str, more: str, index: int, of_fleet: str) -> Line:
     if figures is None:
-        return (Span(" "), Span(f"${number}{more}/h", "headline")) if index == 1 else (Span(""),)
+        headline = (Span(" "), Span(f"${number}{more}/h", "headline"))
+        return headline if index == 1 else (Span(of_fleet, "muted"),) if index == 2 else (Span(""),)
     if index < 3:
         return (Span(" "), Span(figures[index], "headline"))
-    return (Span(" "), Span(f"$ per hour{' + unknown' if more else ''}", "muted"))
+    words = f"$/h{more}{of_fleet}" if of_fleet else f"$ per hour{' + unknown' if more else ''}"
+    return (Span(" "), Span(words, "muted"))
 
 
 def known(printed: str, total: Row, name: str, glyphs: Glyphs) -> str:

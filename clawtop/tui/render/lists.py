@@ -90,7 +90,7 @@ def projects(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Item, ...]:
 
 
 def _spend(name: str, row: Row, snapshot: Snapshot, glyphs: Glyphs) -> Line:
-    at = look(row, snapshot.total, snapshot.at, glyphs)
+    at = look(row, snapshot.fleet, snapshot.at, glyphs)
     if row is snapshot.total:
         at = at._replace(share=0)
     return (

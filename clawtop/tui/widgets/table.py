@@ -187,7 +187,7 @@ class FleetTable(Painted, ScrollView, can_focus=False):
 
     def _drawn(self, number: int, snapshot: Snapshot) -> _Drawn:
         row = self._rows[number]
-        at = look(row, snapshot.total, snapshot.at, self._glyphs)
+        at = look(row, snapshot.fleet, snapshot.at, self._glyphs)
         return _Drawn(at, row.group == self.cursor, row.group in self.tagged)
 
     def _draw(self) -> None:

@@ -10,8 +10,8 @@ import pytest
 from clawtop.fleet.fleet import Fleet
 from clawtop.model.events import Blind, Call, SessionState, State
 from clawtop.model.keys import Key
-from clawtop.model.selection import parse_filter
-from clawtop.model.snapshot import Basis, Grouping, Row, Snapshot, Window
+from clawtop.model.selection import Scope, parse_filter
+from clawtop.model.snapshot import Basis, Grouping, Rate, Row, Snapshot, Window
 from clawtop.report import to_csv, to_json, to_text
 
 from .made import CODER, HOUR, MINUTE, NOW, call, fleet, shot
@@ -19,7 +19,6 @@ from .made import CODER, HOUR, MINUTE, NOW, call, fleet, shot
 SWITCHED = CODER._replace(agent="switched", session="s2", run="r2")
 TIDY = CODER._replace(agent="tidy", session="s3", run="r3")
 FREE = CODER._replace(agent="free", session="s4", run="r4")
-RATES = "usd_per_hour", "rate_basis", "rate_unpriced"
 
 
 def unpriced(name: str, ago: int, key: Key = CODER) -> Call:
@@ -41,16 +40,16 @@ def rows(made: Fleet, window: Window = Window.H1, **view: Any) -> dict[str, Row]
     return {row.label: row for row in shot(made, window, **view).rows}
 
 
-def rate(row: Row) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in RATES)
+def rate(row: Row) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in Rate._fields)
 
 
 @pytest.mark.parametrize("window", Window)
 def test_a_rate_is_known_or_not_by_the_calls_of_its_own_minutes(window: Window) -> None:
     found = rows(burning(), window)
-    assert rate(found["switched"]) == (0, Basis.UNKNOWN, 6)
-    assert rate(found["tidy"]) == (pytest.approx(7.2), Basis.LOGGED, 0)
-    assert rate(found["free"]) == (0, Basis.LOGGED, 0)
+    assert rate(found["switched"]) == (0, 6, Basis.UNKNOWN)
+    assert rate(found["tidy"]) == (pytest.approx(7.2), 0, Basis.LOGGED)
+    assert rate(found["free"]) == (0, 0, Basis.LOGGED)
     assert (found["switched"].known_rate, found["free"].known_rate) == (None, 0)
 
 
@@ -58,17 +57,31 @@ def test_a_rate_is_known_again_once_the_calls_without_a_price_are_over() -> None
     made = fleet(unpriced("a", MINUTE))
     assert shot(made).total.known_rate is None
     later = made.snapshot(shot(made).view, NOW + 5 * MINUTE)
-    assert rate(later.rows[0]) == rate(later.total) == (0, Basis.LOGGED, 0)
+    assert rate(later.rows[0]) == rate(later.total) == (0, 0, Basis.LOGGED)
 
 
 @pytest.mark.parametrize("grouping", Grouping)
 def test_a_sum_is_partly_unknown_where_one_of_its_calls_is(grouping: Grouping) -> None:
     made = burning()
     total = shot(made, group_by=grouping).total
-    assert rate(total) == (pytest.approx(7.2), Basis.LOGGED, 6)
+    assert rate(total) == (pytest.approx(7.2), 6, Basis.LOGGED)
     assert total.known_rate == pytest.approx(7.2)
     made.fold(unpriced("late", 0, TIDY))
     assert shot(made, group_by=grouping).total.rate_unpriced == 7
+
+
+@pytest.mark.parametrize("grouping", Grouping)
+def test_a_filter_does_not_change_what_the_fleet_spends(grouping: Grouping) -> None:
+    made = burning()
+    whole = shot(made, group_by=grouping)
+    assert (whole.unfiltered, whole.fleet) == (None, whole.total)
+    for text in ("tidy", "nobody", "calls>0"):
+        found = shot(made, group_by=grouping, filter=parse_filter(text))
+        assert found.fleet == Rate(*rate(whole.total))
+    made.fold(call("more", 0, cost=1_000_000))
+    assert shot(made, group_by=grouping, filter=parse_filter("nobody")).fleet.usd_per_hour == pytest.approx(19.2)
+    within = shot(made, group_by=grouping, filter=parse_filter("x"), scope=Scope(agents=("coder",)))
+    assert within.fleet.usd_per_hour == 12
 
 
 def test_what_burns_without_a_price_stands_above_what_burns_nothing() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from clawtop.fleet.order import SORTS
 from clawtop.model.events import State, Tokens
-from clawtop.model.snapshot import Basis, Counters, Grouping, Row, Snapshot, View, Window
+from clawtop.model.snapshot import Basis, Counters, Grouping, Rate, Row, Snapshot, View, Window
 from clawtop.tui.render import cells
 from clawtop.tui.render.cells import Look, look
 from clawtop.tui.render.columns import (
@@ -227,6 +227,12 @@ def test_looks_differ_only_when_the_line_would() -> None:
     assert at(one, 100.0) == at(one, 100.5)
     assert at(one, 100.0) != at(one, 200.0)
     assert cells.look(one, row(usd_per_hour=100.0), START + 100, UNICODE) == at(one)
+
+
+def test_a_filter_makes_nothing_hotter() -> None:
+    one = row(usd_per_hour=1.6)
+    alone = Snapshot(1, START, View(), (one,), row("total", usd_per_hour=1.6), (), unfiltered=Rate(100.0))
+    assert look(one, alone.fleet, START, UNICODE).share == at(one).share < 2
 
 
 def test_nothing_is_hot_where_nothing_is_spent() -> None:

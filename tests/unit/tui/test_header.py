@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawtop.model.snapshot import Basis, Counters, Health, Snapshot, SourceStatus, View
+from clawtop.model.snapshot import Basis, Counters, Health, Rate, Snapshot, SourceStatus, View
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.render.header import COMPACT, TALL, header, height, rate, source_spans
 from clawtop.tui.render.line import width
 from clawtop.tui.render.origins import page
-from tests.tui.fleet_feed import GATEWAY, OK_SOURCE, FleetFeed
+from tests.tui.fleet_feed import GATEWAY, OK_SOURCE, FleetFeed, row
 from tests.unit.tui.spans import text
 
 SNAPSHOT = FleetFeed(12).snapshot
@@ -75,6 +75,18 @@ def test_old_calls_without_a_price_leave_no_doubt_about_what_is_spent_now() -> N
     assert " $0.00+?/h " in said(replace(SNAPSHOT, total=replace(total, rate_unpriced=1)))
 
 
+@pytest.mark.parametrize("size", [(80, COMPACT), (120, COMPACT), (120, TALL), (200, TALL)])
+def test_a_filter_s_figures_stand_beside_those_of_the_fleet(size: tuple[int, int]) -> None:
+    assert " of $" not in said(SNAPSHOT, *size)
+    assert "fleet" not in said(SNAPSHOT, *size)
+    found = replace(SNAPSHOT, unfiltered=Rate(9999.95, 2), total=row(usd_per_hour=0.0, rate_unpriced=1))
+    for plain in (UNICODE, ASCII):
+        words = "\n".join(text(line) for line in header(found, *size, plain))
+        assert " of $9999.95+?" in words
+        assert "fleet 15m" in words, "the chart is that of the fleet"
+    assert " of $?" in said(replace(found, unfiltered=Rate(0, 2, Basis.UNKNOWN)), *size)
+
+
 def test_a_demo_says_so() -> None:
     demo = replace(SNAPSHOT, sources=(replace(OK_SOURCE, demo=True),))
     assert " DEMO " in said(demo)
@@ -109,6 +121,11 @@ def test_trouble_with_sources_is_told_first() -> None:
     tall = said(replace(SNAPSHOT, sources=(OK_SOURCE, DOWN)), 160, TALL)
     assert tall.index("gateway:ws://x") < tall.index("openclaw:")
     assert "refused \ufffd[31m" in tall
+
+
+def test_a_source_that_is_down_is_told_in_forty_columns() -> None:
+    assert "1 of 2 sources down" in said(replace(SNAPSHOT, sources=(OK_SOURCE, DOWN)), 40)
+    assert "err" in said(replace(SNAPSHOT, sources=(OK_SOURCE, OK_SOURCE)), 40)
 
 
 def test_skipped_entries_have_reasons() -> None:

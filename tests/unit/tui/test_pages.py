@@ -11,6 +11,7 @@ from clawtop.model.snapshot import (
     Health,
     Incident,
     Row,
+    Rate,
     Snapshot,
     SourceStatus,
     View,
@@ -149,6 +150,11 @@ def test_a_page_without_a_price_says_so() -> None:
 def test_the_last_errors_of_a_row_are_its_own() -> None:
     mine = Incident(SNAPSHOT.at - 65_000, Key("local", "coder"), "error", "a/b", "429 rate limit")
     other = replace(mine, key=Key("local", "else"), text="not mine")
+def test_a_page_under_a_filter_has_its_share_of_the_whole_fleet() -> None:
+    alone = replace(SNAPSHOT, total=row("total"), unfiltered=Rate(123.4))
+    assert "10% of the fleet" in page(row(), alone)
+
+
     said = page(row(), replace(SNAPSHOT, incidents=(mine, other)))
     assert "1m ago" in said
     assert "429 rate limit" in said
