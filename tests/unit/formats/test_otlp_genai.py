@@ -333,7 +333,7 @@ def test_what_a_call_leaves_open_is_as_its_agents_span_says() -> None:
     calls = [chat(1, parent=8, **used(1, 1)), chat(2, parent=9, **used(1, 1), enduser__id="bob")]
     inner, outer = (
         agent(8, "critic", parent=9),
-        agent(9, "planner", **{k.replace(".", "__"): v for k, v in told.items()}),
+        agent(9, "planner", enduser__id="ann", project__id="shop", gen_ai__conversation__id="c9"),
     )
     found = Reading().take(traces(*calls), traces(inner, outer)).of(Call)
     keys = {call.key.agent: (call.key.user, call.key.project, call.key.session) for call in found}
