@@ -229,7 +229,7 @@ class Engine:
             slot = _slot(source)
             self._slots.append(slot)
             self._echoes += [source] if isinstance(source, Echo) else []
-            self._keep(self._supervise(slot))
+            self._keep(self._try("watching over a source", self._supervise(slot)))
             self._dirty.set()
 
         self._call(begin)
@@ -373,10 +373,11 @@ class Engine:
             self._note_failure(what, error)
 
     def _note_failure(self, what: str, error: BaseException) -> None:
-        _log.error("%s failed", what, exc_info=error)
-        known = self._failing.get(what)
+        known, detail = self._failing.get(what), f"{what} {_failed(error)}"
+        if known is None or known.detail != detail:  # the same again and again would fill the disk
+            _log.error("%s failed", what, exc_info=error)
         since = now_ms() if known is None else known.since
-        self._failing[what] = SourceStatus(ITSELF, Health.DOWN, f"{what} {_failed(error)}", since=since)
+        self._failing[what] = SourceStatus(ITSELF, Health.DOWN, detail, since=since)
         self._dirty.set()
 
     def _run(self) -> None:
@@ -402,11 +403,11 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._tidy()  # what is older than the minutes is then never kept by the second
         for slot in self._slots:
-            self._keep(self._supervise(slot))
+            self._keep(self._try("watching over a source", self._supervise(slot)))
         if self._switch is not None:
             self._keep(self._try("taking over the holds", self._switch.start()))
-        self._keep(self._tell_when_caught_up())
-        self._keep(self._prune())
+        self._keep(self._try("waiting for the sources", self._tell_when_caught_up()))
+        self._keep(self._try("putting together what is old", self._prune()))
         self._ready.set()
         try:
             await self._keep(self._publish_on())
