@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clawtop.formats.quantities import tokens
+from clawtop.formats.quantities import table, tokens
 from clawtop.model.errors import ClawtopError
 from clawtop.model.events import Price
 
@@ -19,7 +19,7 @@ class GatewayConfig:
 
 def read_config(config: object) -> GatewayConfig:
     """What a parsed openclaw.json says, as far as it can be understood."""
-    root = _table(config)
+    root = table(config)
     models = list(_models(root))
     return GatewayConfig(
         prices={name: price for name, model in models if (price := _price(model.get("cost"))) is not None},
@@ -27,13 +27,9 @@ def read_config(config: object) -> GatewayConfig:
     )
 
 
-def _table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _models(root: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], Mapping[str, Any]]]:
-    for provider, settings in _table(_table(root.get("models")).get("providers")).items():
-        listed = _table(settings).get("models")
+    for provider, settings in table(table(root.get("models")).get("providers")).items():
+        listed = table(settings).get("models")
         for model in listed if isinstance(listed, list) else []:
             if isinstance(model, dict) and isinstance(model.get("id"), str):
                 yield (str(provider), model["id"]), model

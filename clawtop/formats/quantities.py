@@ -1,7 +1,8 @@
-"""Numbers out of logs: what is no plausible count, sum of money or time is refused, never repaired."""
+"""Values out of logs: what is no plausible count, sum of money or time is refused, never repaired."""
 
 import math
 from datetime import UTC, datetime
+from typing import Any
 
 from clawtop.model.errors import Unusable
 
@@ -54,3 +55,8 @@ def moment(value: object) -> int | None:
 def text(value: object, most: int = 300) -> str | None:
     """A non-empty string cut to `most` characters, None for anything else."""
     return value[:most] if isinstance(value, str) and value else None
+
+
+def table(value: object) -> dict[str, Any]:
+    """A JSON object, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}

@@ -26,6 +26,7 @@ from clawtop.formats.otlp.records import (
     Temporality,
     Value,
 )
+from clawtop.formats.quantities import table
 from clawtop.model.errors import Unusable
 
 Table = dict[str, Any]
@@ -85,9 +86,9 @@ def _records(signal: Signal, message: Table, skipped: Counter[str]) -> Iterator[
     readers = {Signal.METRICS: _metric, Signal.TRACES: _span, Signal.LOGS: _log}
     read = readers[signal]
     for each in _tables(message.get(outer), skipped):
-        resource = _attributes(_table(each.get("resource")).get("attributes"))
+        resource = _attributes(table(each.get("resource")).get("attributes"))
         for part in _tables(each.get(inner), skipped):
-            scope = Scope(resource, _text(_table(part.get("scope")).get("name")))
+            scope = Scope(resource, _text(table(part.get("scope")).get("name")))
             for item in _tables(part.get(items), skipped):
                 try:
                     for record in read(item, skipped):
@@ -148,7 +149,7 @@ def _histogram_point(point: Table) -> Point:
 
 
 def _exponential_point(point: Table) -> Point:
-    positive = _table(point.get("positive"))
+    positive = table(point.get("positive"))
     counts = [_whole(each) for each in _sequence(positive.get("bucketCounts"))]
     return Point(
         _attributes(point.get("attributes")),
@@ -174,7 +175,7 @@ _POINTS: dict[str, Callable[[Table], Point]] = {
 
 
 def _span(item: Table, _: Counter[str]) -> Iterator[Span]:
-    status = _table(item.get("status"))
+    status = table(item.get("status"))
     yield Span(
         _hex(item.get("traceId"), 32),
         _hex(item.get("spanId"), 16),
@@ -190,7 +191,7 @@ def _span(item: Table, _: Counter[str]) -> Iterator[Span]:
 
 def _log(item: Table, _: Counter[str]) -> Iterator[Log]:
     attributes = _attributes(item.get("attributes"))
-    named = item.get("eventName") or attributes.get("event.name") or _table(item.get("body")).get("stringValue")
+    named = item.get("eventName") or attributes.get("event.name") or table(item.get("body")).get("stringValue")
     yield Log(
         _whole(item.get("timeUnixNano")) or _whole(item.get("observedTimeUnixNano")),
         _text(named),
@@ -212,19 +213,19 @@ def _attributes(pairs: object) -> Attributes:
 
 def _value(value: object) -> Value | None:
     """The one of its kinds that a value has and that is kept, None for others."""
-    table = _table(value)
-    text, flag = table.get("stringValue"), table.get("boolValue")
+    told = table(value)
+    text, flag = told.get("stringValue"), told.get("boolValue")
     if isinstance(text, str):
         return text[:MAX_TEXT]
     if isinstance(flag, bool):
         return flag
-    if "intValue" in table:
-        return _integer(table["intValue"])
-    if "arrayValue" in table:
-        values = _sequence(_table(table["arrayValue"]).get("values"))[:MAX_LIST]
-        texts = [_text(_table(each).get("stringValue")) for each in values]
+    if "intValue" in told:
+        return _integer(told["intValue"])
+    if "arrayValue" in told:
+        values = _sequence(table(told["arrayValue"]).get("values"))[:MAX_LIST]
+        texts = [_text(table(each).get("stringValue")) for each in values]
         return tuple(text for text in texts if text)
-    return _float(table.get("doubleValue"))
+    return _float(told.get("doubleValue"))
 
 
 def _tables(value: object, skipped: Counter[str]) -> Iterator[Table]:
@@ -238,10 +239,6 @@ def _tables(value: object, skipped: Counter[str]) -> Iterator[Table]:
             yield each
         else:
             skipped[_NOT_AS_OTLP] += 1
-
-
-def _table(value: object) -> Table:
-    return value if isinstance(value, dict) else {}
 
 
 def _sequence(value: object) -> Sequence[object]:
