@@ -11,6 +11,7 @@ import zstandard
 
 T0 = 1_795_345_500_000
 """Unix milliseconds at which the homes' stories begin."""
+_LEAF, _ROW = 0x0D, b'"type":"message"'
 
 
 def iso(at: int) -> str:
@@ -146,6 +147,17 @@ class AgentStore:
     def close(self) -> None:
         """Let go of the file."""
         self.connection.close()
+
+    def spoil(self) -> None:
+        """Let go of the file, and overwrite a page amidst the transcripts' rows."""
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.close()
+        data = bytearray(self.path.read_bytes())
+        size = int.from_bytes(data[16:18], "big")
+        leaves = [page for page in range(size, len(data), size) if data[page] == _LEAF and _ROW in data[page:][:size]]
+        page = leaves[len(leaves) // 2]
+        data[page : page + size] = b"\xff" * size
+        self.path.write_bytes(data)
 
 
 def _ended(entry: dict[str, Any]) -> int:
