@@ -7,15 +7,25 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 
-from clawtop.control.config_hold import stood_before
+from clawtop.control.config_hold import UnreadableConfig, is_held, stood_before
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway_calls import Operator
 from clawtop.control.holds import Busy, HoldStore, NotRemoved, OpenHolds
-from clawtop.control.outcomes import Asker, aborted, failed, paused, resumed, unsupported
+from clawtop.control.outcomes import (
+    Asker,
+    aborted,
+    failed,
+    lifted_elsewhere,
+    lost,
+    not_held,
+    paused,
+    resumed,
+    unsupported,
+)
 from clawtop.control.pausing import Pausing, Told, beside, runs_held
 from clawtop.control.planning import Survey, plan_for
 from clawtop.control.record import ConfigBefore, CronBefore, DamagedHold, HoldRecord, Stood
@@ -64,11 +74,18 @@ class GatewayControl:
             plan_for(self._target(agent), survey, held.get(agent), config_hold=self._config_hold) for agent in agents
         ]
 
-    async def pause(self, agents: Sequence[str], asker: Asker, told: Told) -> list[Result]:
-        """Pause these agents side by side; what happens on the way is `told`."""
+    def is_held(self, agent: str) -> bool:
+        """Whether the hold on this agent still lies on disk: another clawtop may have lifted it."""
+        return self._store.stands(self._target(agent))
+
+    async def pause(self, agents: Sequence[str], asker: Asker, told: Told, *, again: bool = False) -> list[Result]:
+        """Pause these agents side by side; what happens on the way is `told`. `again`: only those still held."""
         began = time.monotonic()
         with ExitStack() as locks:
             results = await self._lock(agents, locks)
+            if again:
+                gone = [agent for agent in agents if agent not in results and not self.is_held(agent)]
+                results |= {agent: lifted_elsewhere(self._target(agent)) for agent in gone}
             free = [agent for agent in agents if agent not in results]
             if free:
                 results |= await self._pause(free, asker, told, began)
@@ -169,24 +186,23 @@ class GatewayControl:
                 for one in done.values():
                     await holds.write(one.record.with_steps(one.steps))
         except (GatewayError, OSError) as error:
-            return {
-                agent: results.get(agent) or await self._broken(agent, error, holds, pausing, asker) for agent in agents
-            }
+            return {agent: results.get(agent) or await self._broken(agent, error, holds, pausing) for agent in agents}
         took = milliseconds_since(began)
         return results | {agent: paused(one, took, config_hold=self._config_hold) for agent, one in done.items()}
 
-    async def _broken(
-        self, agent: str, error: Exception, holds: OpenHolds, pausing: Pausing | None, asker: Asker
-    ) -> Result:
+    async def _broken(self, agent: str, error: Exception, holds: OpenHolds, pausing: Pausing | None) -> Result:
         """A pause that ended in the middle: what was done is written down, if that is still possible."""
         steps = pausing.all_steps(agent) if pausing is not None else ()
-        if agent in holds.records and steps:
+        record = holds.records.get(agent)
+        if record is not None and steps:
             with contextlib.suppress(OSError):
-                await holds.write(holds.records[agent].with_steps(steps))
+                await holds.write(record.with_steps(steps))
         why = str(error)
         if isinstance(error, OSError):
             why = f"the hold cannot be written down ({error})" + ("" if steps else ", so nothing was changed")
-        return failed(self._target(agent), why, steps, asker)
+        # what was not written down before is not begun, so that nothing is held by it
+        held = None if record is None or not self.is_held(agent) else _asker(record)
+        return failed(self._target(agent), why, steps, held)
 
     async def _pause_old(self, operator: Operator, survey: Survey, holds: OpenHolds) -> dict[str, Result]:
         """On a gateway that aborts only runs begun by chat.send: stop what can be stopped, and say what cannot."""
@@ -216,15 +232,19 @@ class GatewayControl:
         self, agents: Sequence[str], asker: Asker, told: Told, *, force: bool, keep: bool
     ) -> dict[str, Result]:
         records, damaged = self._read(agents, asker)
+        unknown = {agent: lost(record, damaged.get(agent)) for agent, record in records.items()}
         unwritten = {agent for agent, record in records.items() if record.config is _UNKNOWN}
         holds = OpenHolds(self._store, list(records.values()), unwritten=unwritten)
         resuming: Resuming | None = None
         try:
             async with self.operator(ACT) as operator:
+                absent = await self._not_held(operator, unwritten - set(damaged))
+                for agent in absent:
+                    del holds.records[agent]
                 resuming = Resuming(operator, holds, force=force, keep=keep, told=told)
                 done = await resuming.run()
         except (GatewayError, OSError) as error:
-            steps = {agent: tuple(resuming.results[agent].steps) if resuming else () for agent in agents}
+            steps = {agent: tuple(resuming.steps(agent)) if resuming else () for agent in agents}
             why = f"what is undone cannot be written down ({error})" if isinstance(error, OSError) else str(error)
             held = {agent: _asker(record) for agent, record in records.items() if agent not in unwritten - set(damaged)}
             return {agent: failed(self._target(agent), why, steps[agent], held.get(agent)) for agent in agents}
@@ -232,9 +252,19 @@ class GatewayControl:
             if not (one.conflicts or one.problems):
                 self._lift(agent, one, damaged=agent in damaged)
         return {
-            agent: resumed(self._target(agent), one, holds.records[agent], damaged.get(agent))
+            agent: resumed(self._target(agent), one, holds.records[agent], unknown[agent])
             for agent, one in done.items()
-        }
+        } | {agent: not_held(self._target(agent)) for agent in absent}
+
+    async def _not_held(self, operator: Operator, unwritten: Collection[str]) -> list[str]:
+        """Those of the agents without a hold file whose config is not held either: one may have been lost."""
+        if not unwritten:
+            return []
+        try:
+            roster = await operator.roster()
+        except (Refused, UnreadableConfig):
+            return list(unwritten)
+        return [agent for agent in unwritten if not is_held((roster.entry(agent) or {}).get("model"))]
 
     def _lift(self, agent: str, one: Resumed, *, damaged: bool) -> None:
         try:
@@ -255,11 +285,12 @@ class GatewayControl:
     def _record(self, agent: str, survey: Survey, asker: Asker) -> HoldRecord:
         """What stands there now, written down as that to which a resume returns; an older hold's notes stay."""
         target = self._target(agent)
+        old: HoldRecord | None = None
+        damaged: str | None = None
         try:
             old = self._store.read(target)
         except DamagedHold:
-            self._store.set_aside(target)
-            old = None
+            damaged = str(self._store.set_aside(target))
         cron = tuple(CronBefore(job.id, job.name, job.model) for job in survey.jobs_of(agent))
         config = self._config_before(agent, survey, old)
         if old is None:
@@ -272,6 +303,7 @@ class GatewayControl:
                 gateway=self.address.url,
                 config=config,
                 cron=cron,
+                damaged=damaged,
             )
         noted = {job.id for job in old.cron}
         return replace(old, config=config, cron=(*old.cron, *(job for job in cron if job.id not in noted)))

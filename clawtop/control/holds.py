@@ -164,6 +164,16 @@ class HoldStore:
             file.flush()
             yield
 
+    def is_locked(self, target: Target) -> bool:
+        """Whether another clawtop is acting on this target."""
+        try:
+            with self.lock(target):
+                return False
+        except Busy:
+            return True
+        except OSError:
+            return False
+
     def _sync_folder(self) -> None:
         handle = os.open(self._folder, os.O_RDONLY)
         try:
@@ -226,9 +236,13 @@ def _target_in(path: Path) -> Target:
 
 def _load(path: Path) -> HoldRecord:
     try:
-        return from_json(orjson.loads(path.read_bytes()))
+        record = from_json(orjson.loads(path.read_bytes()))
     except (OSError, ValueError, DamagedHold) as error:
         raise DamagedHold(f"the hold file {path} cannot be read: {error}") from None
+    if _stem(record.target) != path.stem:
+        whose = "@".join(reversed(record.target))
+        raise DamagedHold(f"the hold file {path} cannot be used: it is one of {whose}")
+    return record
 
 
 def _stem(target: Target) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.holds import Busy, HoldStore, NotRemoved
 from clawtop.control.hook import HookCall, HookFailed, HookRule, run_hook
-from clawtop.control.outcomes import Asker, failed
+from clawtop.control.outcomes import Asker, failed, not_held
 from clawtop.control.record import DamagedHold, HoldRecord
 from clawtop.control.rules import rule_for
 from clawtop.model.commands import About, Gap, Hold, HoldState, Means, Plan, Result, Step, Target
@@ -67,10 +67,12 @@ class HookControl:
         known, damaged = self._known(target)
         if known is not None and known.hook is None and verb != "abort":
             return failed(target, f"it is held by {known.gateway or 'its processes'}: only that way it is let go on")
+        if verb == "resume" and known is None and not damaged:
+            return not_held(target)
         record = known or HoldRecord(target, asker.at, asker.by, os.getpid(), asker.reason, hook=rule.name)
         if verb == "pause":
             if damaged:
-                self._store.set_aside(target)
+                record = replace(record, damaged=str(self._store.set_aside(target)))
             await asyncio.to_thread(self._store.write, record)
         result = await _result(verb, rule, call, record, about)
         if verb == "pause":

@@ -47,6 +47,16 @@ def failed(target: Target, why: str, steps: Sequence[Step] = (), asker: Asker | 
     return Result(target, verified=False, detail=detail, hold=hold, steps=tuple(steps))
 
 
+def lifted_elsewhere(target: Target) -> Result:
+    """A hold that this clawtop knew and that is no more."""
+    return Result(target, verified=True, detail="lifted by somebody else", lifted=True)
+
+
+def not_held(target: Target) -> Result:
+    """A resume where there is no hold."""
+    return Result(target, verified=False, detail="it is not held", lifted=True)
+
+
 def unsupported(target: Target, steps: Sequence[Step], record: HoldRecord | None) -> Result:
     """A command on a gateway that aborts only runs begun by chat.send."""
     done = ", ".join(step.what for step in steps) or "nothing of it was begun by chat.send"
@@ -74,17 +84,34 @@ def aborted(target: Target, progress: Progress, took: int, *, quiet: bool) -> Re
     )
 
 
-def resumed(target: Target, one: Resumed, record: HoldRecord, damage: str | None) -> Result:
-    """A resume: everything is back, or what is in the way."""
+def lost(record: HoldRecord, damage: str | None) -> str | None:
+    """Why it is not known what stood before this hold, and what of it; None where all is known.
+
+    `damage` is what is wrong with its file.
+    """
+    unknown = record.config is not None and not record.config.known
+    why = damage
+    if why is None and record.damaged is not None:
+        why = f"an earlier hold file of it could not be read and lies in {record.damaged}"
+    if why is None and unknown:
+        why = "it was held before without a hold file"
+    model = "which model it had, " if unknown else ""
+    lacking = f"{model}which cron jobs were on and which sessions had models of their own is not known"
+    return None if why is None else f"{why}; {lacking}"
+
+
+def resumed(target: Target, one: Resumed, record: HoldRecord, unknown: str | None) -> Result:
+    """A resume: everything is back, or what is in the way. `unknown` says what cannot be known to be back."""
     said = [f"{it.what} was {it.before} and is {it.now} now" for it in one.conflicts]
     if said:
         said.append("say whether the old value comes back (--force) or the new one stays (--keep)")
     said += one.problems
     verified = not said
     if verified:
-        said.append("as it was before" if one.steps else "there was nothing to undo")
-    if damage is not None:
-        said.append(f"{damage}; which cron jobs were on and which sessions had models of their own is not known")
+        back = "as it was before" if unknown is None else "let go, as far as it is known what stood before"
+        said.append(back if one.steps else "there was nothing to undo")
+    if unknown is not None:
+        said.append(unknown)
     detail = "; ".join((*said, *one.notes))
     hold = None if verified else Hold(target, HoldState.FAILED, record.since, record.by, record.reason, detail)
     return Result(

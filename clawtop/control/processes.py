@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.holds import Busy, HoldStore, NotRemoved
-from clawtop.control.outcomes import Asker, failed
+from clawtop.control.outcomes import Asker, failed, not_held
 from clawtop.control.process_outcomes import aborted, asked, paused, resumed, unsupported
 from clawtop.control.process_plan import HINT, LocalAgent, plan_of, revived, unknown
 from clawtop.control.process_rule import ProcessRule
@@ -236,7 +236,7 @@ class ProcessControl:
         if record is not None:
             return failed(target, f"it is held by {record.hook or record.gateway}: only that way it is let go on")
         if damage is None:
-            return Result(target, verified=False, detail="it is not held", lifted=True)
+            return not_held(target)
         if not keep:
             why = "which processes it has stopped is not known: see to them by hand, then close the hold (--keep)"
             return failed(target, f"{damage}; {why}", asker=asker)

@@ -10,6 +10,7 @@ from clawtop.model.errors import ClawtopError
 SCHEMA = "clawtop/hold/1"
 TREE_SCHEMA = "clawtop/hold/2"
 """Of a hold with processes: a clawtop that knows nothing of those must not take it for another kind."""
+_LATEST = 253_402_300_799_999
 _T = TypeVar("_T")
 
 
@@ -111,7 +112,8 @@ class TreeBefore:
 class HoldRecord:
     """One hold as it lies on disk. `gateway` is the url it was done through, `hook` the name of a hook rule.
 
-    `tree` is there where it was done by stopping processes.
+    `tree` is there where it was done by stopping processes. `damaged` is where an earlier file of it lies that could
+    not be read: what that said stood before is lost.
 
     `steps` are what was really done so far; whatever is recorded as having stood before may have been changed.
     """
@@ -128,6 +130,7 @@ class HoldRecord:
     sessions: tuple[SessionBefore, ...] = ()
     steps: tuple[Step, ...] = ()
     tree: TreeBefore | None = None
+    damaged: str | None = None
 
     def with_steps(self, steps: tuple[Step, ...]) -> "HoldRecord":
         """The same hold with more steps done."""
@@ -174,6 +177,7 @@ def to_json(record: HoldRecord) -> dict[str, Any]:
             for step in record.steps
         ],
         **({} if record.tree is None else {"tree": asdict(record.tree)}),
+        **({} if record.damaged is None else {"damaged": record.damaged}),
     }
 
 
@@ -186,7 +190,7 @@ def from_json(data: object) -> HoldRecord:
     config = root.optional("config")
     return HoldRecord(
         target=Target(root.text("host"), root.text("agent")),
-        since=root.number("since"),
+        since=root.moment("since"),
         by=root.text("by"),
         pid=root.number("pid"),
         reason=root.text_or_none("reason"),
@@ -202,6 +206,7 @@ def from_json(data: object) -> HoldRecord:
             for step in root.each("steps")
         ),
         tree=_tree(_Fields(root.optional("tree"), "tree")) if schema == TREE_SCHEMA else None,
+        damaged=root.text_or_none("damaged") if root.has("damaged") else None,
     )
 
 
@@ -227,7 +232,7 @@ def _process(process: "_Fields") -> ProcessBefore:
         pid=pid,
         birth=process.text("birth"),
         parent=process.number("parent"),
-        started=process.number("started"),
+        started=process.moment("started"),
         command=process.text("command"),
         stopped=None if process.optional("stopped") is None else process.flag("stopped"),
         terminal=process.text_or_none("terminal"),
@@ -272,6 +277,10 @@ class _Fields:
         self._data: dict[str, Any] = data
         self._where = where
 
+    def has(self, name: str) -> bool:
+        """Whether the field is there."""
+        return name in self._data
+
     def optional(self, name: str) -> object:
         """Whatever stands there; the field itself must be there."""
         if name not in self._data:
@@ -290,6 +299,13 @@ class _Fields:
 
     def number(self, name: str) -> int:
         return self._typed(name, int)
+
+    def moment(self, name: str) -> int:
+        """Unix milliseconds of a year that has a name."""
+        found = self.number(name)
+        if not 0 <= found <= _LATEST:
+            raise DamagedHold(f"{name} of {self._where} is no time: {found}")
+        return found
 
     def flag(self, name: str) -> bool:
         return self._typed(name, bool)

@@ -48,6 +48,10 @@ class Resuming:
         self._limit = asyncio.Semaphore(_AT_ONCE)
         self.results = {agent: Resumed() for agent in holds.records}
 
+    def steps(self, agent: str) -> Sequence[Step]:
+        """What was done for an agent so far."""
+        return self.results[agent].steps if agent in self.results else ()
+
     async def run(self) -> dict[str, Resumed]:
         """Undo and verify; what is done is taken out of the records. Raises GatewayError where the gateway is gone."""
         survey = await self._operator.survey()

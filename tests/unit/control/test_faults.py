@@ -16,7 +16,7 @@ from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import HoldState, Pause
 from tests.fake_gateway import PAIRING, Death, FakeGateway, Params, Refusal, Silence
 from tests.unit.control.pretend import Pretend
-from tests.unit.control.stage import CODER, hold_of, on_disk, pause, resume, switch_to
+from tests.unit.control.stage import CODER, on_disk, pause, resume, switch_to
 
 CHECKOUT = Path(__file__).parents[3]
 SECRET = "hush-hush-token"
@@ -50,7 +50,7 @@ async def test_a_wrong_token_stops_nothing_and_is_told_nowhere(tmp_path: Path) -
         await switch.stop()
 
     assert not result.verified
-    assert hold_of(result).state is HoldState.FAILED
+    assert result.hold is None
     assert "does not take this token" in result.detail
     assert SECRET not in f"{plan}{result}{switch.holds()}{written(tmp_path)}"
     assert on_disk(tmp_path) == []
@@ -102,7 +102,7 @@ async def test_another_listener_is_no_gateway(tmp_path: Path, greeting: bytes) -
 async def test_nobody_listens(tmp_path: Path) -> None:
     result = await pause(switch_to(GatewayAddress("ws://127.0.0.1:1", "t"), tmp_path))
 
-    assert (result.verified, hold_of(result).state) == (False, HoldState.FAILED)
+    assert (result.verified, result.hold) == (False, None)
 
 
 @pytest.mark.usefixtures("impatient")
