@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,18 +134,22 @@ class SessionFiles:
             self.progress.note(file.tail.path.name, f"cannot be read: {error.strerror}")
         self.progress.read += file.tail.offset
 
-    def grown(self, now: int, *, thorough: bool) -> list[int]:
-        """Inodes of files that have something new; those long idle are looked at only when `thorough`."""
+    def grown(self, now: int, *, thorough: bool, changed: Collection[str] = ()) -> list[int]:
+        """Inodes of files that have something new.
+
+        Those long idle are looked at only when `thorough`, or where their path is among those that `changed`.
+        """
         fresh = []
         for inode, file in self._files.items():
-            if not thorough and file.started and now - file.changed > _COLD_MS:
+            cold = file.started and now - file.changed > _COLD_MS
+            if cold and not thorough and str(file.tail.path) not in changed:
                 continue
             seen = _stat(file.tail.path)
             if seen is None:
                 continue
-            changed = seen.st_mtime_ns // 1_000_000
-            if changed != file.changed or seen.st_size != file.tail.offset or not file.started:
-                file.changed = changed
+            written = seen.st_mtime_ns // 1_000_000
+            if written != file.changed or seen.st_size != file.tail.offset or not file.started:
+                file.changed = written
                 fresh.append(inode)
         return fresh
 

@@ -64,7 +64,8 @@ class OpenClawSource:
     ) -> None:
         self._uri = uri
         self._projects = projects
-        self._folder = folder
+        # a watch tells of absolute paths, without any ..
+        self._folder = Path(os.path.abspath(folder))  # noqa: PTH100
         self._config_path = config
         self._begin()
 
@@ -126,21 +127,25 @@ class OpenClawSource:
         outlet.report(self._status())
 
     async def _follow(self, outlet: Outlet, watch: Watch) -> None:
-        sweeps = 0
+        clock = asyncio.get_running_loop().time
+        swept, sweeps = clock(), 0
         while True:
             await watch.look_at(self._folders())
             changed = await watch.wait(_SWEEP_SECONDS)
-            sweeps += not changed
-            before = self._progress.entries
+            before = self._status()
             if not self._folder.is_dir():
                 raise SourceError(f"{self._folder} is gone")
-            for batch in self._read_fresh(changed, outlet.now(), thorough=sweeps % _THOROUGH_EVERY == 0):
+            due = not changed or clock() - swept >= _SWEEP_SECONDS
+            thorough = due and sweeps % _THOROUGH_EVERY == 0
+            if due:
+                swept, sweeps = clock(), sweeps + 1
+            for batch in self._read_fresh(changed, outlet.now(), due=due, thorough=thorough):
                 if batch:
                     await outlet.put(batch)
             events = self._present(outlet.now())
             if events:
                 await outlet.put(events)
-            if changed or before != self._progress.entries or not sweeps % _THOROUGH_EVERY:
+            if self._status() != before:
                 outlet.report(self._status())
             await asyncio.sleep(0)
 
@@ -242,16 +247,16 @@ class OpenClawSource:
             self._lost(f"{agent.name}, history", error)
             agent.has_history = error.damaged
 
-    def _read_fresh(self, changed: set[str], now: int, *, thorough: bool) -> Iterator[list[Event]]:
+    def _read_fresh(self, changed: set[str], now: int, *, due: bool, thorough: bool) -> Iterator[list[Event]]:
         self._discover()
         self._look_at_gateway(now)
         touched = {str(Path(path).parent) for path in changed}
         for agent in self._agents.values():
             yield from self._fresh_rows(agent)
-            if thorough or not changed or str(agent.files.folder) in touched:
+            if due or str(agent.files.folder) in touched:
                 with self._noting(f"{agent.name}/sessions"):
                     agent.files.look()
-                    for inode in agent.files.grown(now, thorough=thorough):
+                    for inode in agent.files.grown(now, thorough=thorough, changed=changed):
                         yield from agent.files.read(inode)
 
     def _fresh_rows(self, agent: _Agent) -> Iterator[list[Event]]:
