@@ -51,19 +51,8 @@ class LineSplitter:
         self.too_long = 0
         """Lines dropped so far because they were longer than the limit, an unfinished one included."""
         self._limit = limit
-        self._consumed = 0
         self._held = bytearray()
-        self._dropped = 0
-
-    @property
-    def pending(self) -> int:
-        """Bytes of the unfinished line that are held back."""
-        return len(self._held)
-
-    @property
-    def consumed(self) -> int:
-        r"""Bytes up to the end of the last line that ended, kept or dropped: the place after its \n."""
-        return self._consumed
+        self._dropping = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         r"""The lines that this chunk ends; what follows its last \n is kept until that line ends."""
@@ -72,14 +61,13 @@ class LineSplitter:
         if not lines:
             self._hold(rest)
             return []
-        self._consumed += len(self._held) + self._dropped + len(chunk) - len(rest)
         carriage = b"\r" in chunk or self._held.endswith(b"\r")
-        if self._dropped:
+        if self._dropping:
             lines[0] = b""
         elif self._held:
             self._held += lines[0]
             lines[0] = bytes(self._held)
-        self._dropped = 0
+        self._dropping = False
         self._held = bytearray()
         if len(lines[0]) > self._limit or len(chunk) > self._limit:
             lines = self._within_limit(lines)
@@ -89,12 +77,11 @@ class LineSplitter:
         return [line for line in lines if line]
 
     def _hold(self, rest: bytes) -> None:
-        size = len(self._held) + len(rest)
-        if not self._dropped and size <= self._limit:
+        if not self._dropping and len(self._held) + len(rest) <= self._limit:
             self._held += rest
             return
-        self.too_long += not self._dropped
-        self._dropped += size
+        self.too_long += not self._dropping
+        self._dropping = True
         self._held = bytearray()
 
     def _within_limit(self, lines: list[bytes]) -> list[bytes]:

@@ -16,10 +16,8 @@ class Backlog:
     """
 
     def __init__(self, most: int = MOST_EVENTS, most_bytes: int = MOST_BYTES) -> None:
-        self.dropped = 0
-        """Droppable events that nobody read."""
         self.missed = 0
-        """Other events that nobody read; each of these was told by a GAP."""
+        """Events other than droppable ones that nobody read; each of these was told by a GAP."""
         self._most = most
         self._most_bytes = most_bytes
         self._waiting: deque[tuple[GatewayEvent, int]] = deque()
@@ -67,7 +65,5 @@ class Backlog:
             place = 0
             self.missed += 1
             self._untold += 1
-        else:
-            self.dropped += 1
         self._bytes -= self._waiting[place][1]
         del self._waiting[place]

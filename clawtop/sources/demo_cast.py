@@ -15,11 +15,6 @@ class Model:
     price: Price | None
     writes_cache: bool = False
 
-    @property
-    def full_name(self) -> str:
-        """`provider/name`."""
-        return f"{self.provider}/{self.name}"
-
 
 def _dollars(fresh: float, output: float, cached: float, write: float = 0.0) -> Price:
     return Price(round(fresh * 1e6), round(output * 1e6), round(cached * 1e6), round(write * 1e6))

@@ -54,11 +54,6 @@ class Tail:
         self._proof = b""
         self._lines = LineSplitter(limit)
 
-    @property
-    def consumed(self) -> int:
-        """Bytes up to the end of the last line that ended."""
-        return self._lines.consumed
-
     def read(self, most: int = 1 << 20) -> Chunk:
         """The lines that ended in the next `most` bytes at most.
 
