@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clawtop.sources.openclaw import OpenClawSource
+from clawtop.sources.openclaw import OpenClawSource, home
+from clawtop.sources.watch import Watch
 from tests import outlets
 from tests.counted import LATER, seen
 from tests.openclaw_homes import T0, answer, header, lines, session_file
@@ -36,6 +37,18 @@ async def never_quiet(write: Callable[[int], None]) -> AsyncIterator[None]:
         task.cancel()
 
 
+class QuietOnce(Watch):
+    """A watch that tells when nothing had changed for a second."""
+
+    quiet: asyncio.Event
+
+    async def wait(self, seconds: float) -> set[str]:
+        changed = await super().wait(seconds)
+        if not changed:
+            self.quiet.set()
+        return changed
+
+
 def calls(outlet: Remembered, agent: str) -> int:
     return next((row.counters.calls for row in seen(outlet.events).rows if row.label == agent), 0)
 
@@ -55,10 +68,14 @@ async def test_a_session_resumed_after_hours_counts_at_once(
     os.utime(old, ns=(long_ago, long_ago))
     monkeypatch.chdir(tmp_path)
     folder = {"absolute": tmp_path / "home", "relative": Path("home"), "with ..": tmp_path / "home" / ".." / "home"}
+    monkeypatch.setattr(home, "Watch", QuietOnce)
+    monkeypatch.setattr(QuietOnce, "quiet", asyncio.Event(), raising=False)
     source = OpenClawSource("openclaw:home", folder[named])
-    async with outlets.followed(source, LATER) as outlet, never_quiet(lambda number: append(busy, f"b{number}")):
-        await outlet.until(lambda so_far: calls(so_far, "busy") > 30)
-        append(old, "later")
-        before = calls(outlet, "busy")
-        await outlet.until(lambda so_far: calls(so_far, "resumed") == 2)
-        assert calls(outlet, "busy") - before < 30, "it was found by looking at everything, not by being told"
+    async with outlets.followed(source, LATER) as outlet:
+        await QuietOnce.quiet.wait()
+        async with never_quiet(lambda number: append(busy, f"b{number}")):
+            await outlet.until(lambda so_far: calls(so_far, "busy") > 10)
+            append(old, "later")
+            before = calls(outlet, "busy")
+            await outlet.until(lambda so_far: calls(so_far, "resumed") == 2)
+            assert calls(outlet, "busy") - before < 30, "it was found by looking at everything, not by being told"
