@@ -11,7 +11,8 @@ from clawtop.model.errors import Unusable
 
 _MS = 1_000_000
 _LARGEST = 10**15
-_LIVES = 32
+_LIVES = 1_000
+_LIVES_OF_ALL = 100_000
 _RECENT = 64
 _FORGET_NS = 6 * 3600 * 10**9
 
@@ -57,7 +58,8 @@ class SeriesBook:
     def __init__(self, limit: int = 20_000) -> None:
         self._limit = limit
         self._series: OrderedDict[str, _Series] = OrderedDict()
-        self._exports: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+        self._lives = 0
+        self._exports: OrderedDict[tuple[str, str, int], tuple[int, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._series)
@@ -65,14 +67,15 @@ class SeriesBook:
     def grow(self, process: str, scope: str, metric: Metric, point: Point) -> Growth | None:
         """What a point adds, None where it adds nothing: it is told again, late, or the same as before.
 
-        Raises Unusable for a point that is no count, or of a series too many.
+        Raises Unusable for a point that is no count, or of a series or a life too many.
         """
         value = _checked(metric, point)
         series = self._of(process, scope, metric, point)
-        before = self._export(process, metric.name, point.time)
+        before = self._export((process, metric.name, point.start), point.time)
         if metric.temporality is Temporality.DELTA:
             growth = _delta(series, point, value)
         else:
+            self._begin_life(series, point)
             growth = _cumulative(series, point, value, before)
         series.latest = max(series.latest, point.time)
         return growth if growth is not None and (growth.value > 0 or growth.times > 0) else None
@@ -94,11 +97,22 @@ class SeriesBook:
         oldest = next(iter(self._series))
         if now - self._series[oldest].latest < _FORGET_NS:
             raise Unusable("more series than are kept")
-        del self._series[oldest]
+        self._lives -= len(self._series.pop(oldest).lives)
 
-    def _export(self, process: str, name: str, time: int) -> int:
-        """When the metric was exported before this."""
-        key = (process, name)
+    def _begin_life(self, series: _Series, point: Point) -> None:
+        """Make room for another life of a series. One that may go on is never forgotten: it would count again."""
+        if point.start in series.lives:
+            return
+        if len(series.lives) >= _LIVES or self._lives >= _LIVES_OF_ALL:
+            oldest = next(iter(series.lives), None)
+            if oldest is None or point.time - series.lives[oldest].time < _FORGET_NS:
+                raise Unusable("more starts of a series than are kept")
+            del series.lives[oldest]
+            self._lives -= 1
+        self._lives += 1
+
+    def _export(self, key: tuple[str, str, int], time: int) -> int:
+        """When the metric was exported before this, by a sender of that start: others may have the same resource."""
         before, last = self._exports.get(key, (0, 0))
         if time > last:
             self._exports[key] = before, last = last, time
@@ -138,8 +152,6 @@ def _cumulative(series: _Series, point: Point, value: float, before: int) -> Gro
         return None
     series.lives[point.start] = _Reading(point.time, value, point.count, point.buckets)
     series.lives.move_to_end(point.start)
-    if len(series.lives) > _LIVES:
-        series.lives.popitem(last=False)
     until = point.time // _MS
     if last is None:
         # a series that was not in the last export began after it, however old its process is

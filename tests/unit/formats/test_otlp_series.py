@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clawtop.formats.otlp import series
 from clawtop.formats.otlp.records import Kind, Metric, Point, Temporality
 from clawtop.formats.otlp.series import Growth, SeriesBook
 from clawtop.model.errors import Unusable
@@ -44,6 +45,31 @@ def test_a_series_that_the_last_export_had_not_began_after_it() -> None:
     grown(book, point(1, 160, a="x"))
     ((new,)) = grown(book, point(7, 220, a="y"))
     assert new == Growth(7, 0, (), 160_000, 220_000, 220_000)
+
+
+def test_what_another_sender_exported_says_nothing_of_one_that_began_before() -> None:
+    book = SeriesBook()
+    grown(book, point(1, 86_500, start=86_400, a="x"))
+    ((old,)) = grown(book, point(5_000_000, 86_560, start=100, a="y"))
+    assert old is not None
+    assert (old.value, old.at) == (5_000_000, 100_000)
+
+
+def test_many_senders_with_one_resource_are_each_counted_once() -> None:
+    book = SeriesBook()
+    told = [point(1000 * export, 60 * export, start=1 + sender) for export in range(1, 6) for sender in range(40)]
+    assert total(grown(book, *told)) == 40 * 5000
+
+
+def test_a_life_that_may_go_on_is_kept_and_one_too_many_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "_LIVES", 2)
+    book = SeriesBook()
+    grown(book, point(10, 160, start=100), point(10, 160, start=101))
+    with pytest.raises(Unusable, match="more starts"):
+        grown(book, point(10, 160, start=102))
+    assert total(grown(book, point(15, 220, start=100), point(15, 220, start=101))) == 10
+    later = 220 + 6 * 3600
+    assert total(grown(book, point(15, later, start=100), point(7, later, start=later - 1))) == 7
 
 
 def test_without_a_start_the_first_value_counts_at_no_known_time() -> None:
