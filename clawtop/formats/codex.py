@@ -97,12 +97,16 @@ class CodexLogs:
         self.projects = projects
         self._families: dict[str, tuple[str, str]] = {}
 
-    def join(self, thread: str, parent: str | None, agent: str) -> tuple[str, str]:
-        """(the first thread of its family, the agent of that one) for a thread that is met."""
-        family = self._families.get(parent or thread) or (parent or thread, agent)
+    def join(self, thread: str, parent: str | None, agent: str, *, copied: bool) -> tuple[str, str]:
+        """(the thread whose history it goes on, the agent of the first of its family) for a thread that is met.
+
+        A fork has a `copied` history, whose calls are its parent's; what a thread only started spends for itself.
+        """
+        first, agent = self._families.get(parent or thread) or (parent or thread, agent)
         if len(self._families) >= _MANY:
             del self._families[next(iter(self._families))]
-        return self._families.setdefault(thread, family)
+        found = self._families[thread] = (first if copied else thread, agent)
+        return found
 
 
 class CodexLog:
@@ -198,13 +202,18 @@ class CodexLog:
 
     def _met(self, payload: Line) -> None:
         if self._agent is not None:
-            return  # a parent's, repeated in the fork's file
+            if self.parent is not None and text(payload.get("id"), 100) == self.parent:
+                self._join(copied=True)  # the parent's own, with its history behind it
+            return
         self.session = text(payload.get("id"), 100) or text(payload.get("session_id"), 100) or self.session
         self.parent = text(payload.get("forked_from_id"), 100) or _spawned_by(payload)
         self.cwd = text(payload.get("cwd"), 4096)
         self._provider = text(payload.get("model_provider"), 100) or "openai"
         self._key = None
-        self._family, self._agent = self._logs.join(self.session, self.parent, self.agent)
+        self._join(copied=bool(text(payload.get("forked_from_id"), 100)))
+
+    def _join(self, *, copied: bool) -> None:
+        self._family, self._agent = self._logs.join(self.session, self.parent, self.agent, copied=copied)
 
     # ---- what happened
 

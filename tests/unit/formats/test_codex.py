@@ -121,6 +121,17 @@ def test_a_subagent_counts_for_the_agent_that_started_it(born: dict[str, Any]) -
     assert call.key.project == "tree"
 
 
+def test_subagents_with_equal_figures_each_count() -> None:
+    logs = CodexLogs("local")
+    events = read(*STORY, into=log(logs))
+    own = usage(12_000, 9_000, 20)
+    for name in ("w1", "w2", "w3"):
+        events += read(meta(name, parent_thread_id="s1"), context(), count(own, own), into=log(logs))
+    events += read(meta("f1", forked_from_id="w1"), context(), count(own, own), into=log(logs))
+    assert total(events).counters.calls == 2 + 3
+    assert {call.key.agent for call in calls(events)} == {"codex:web"}
+
+
 def test_threads_that_are_no_family_are_told_apart() -> None:
     logs = CodexLogs("local")
     events = read(*STORY, into=log(logs)) + read(meta("s2"), *STORY[1:], into=log(logs))
