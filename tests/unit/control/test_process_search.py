@@ -232,10 +232,10 @@ def test_a_pid_file_names_it(family: Family, tmp_path: Path) -> None:
 def test_a_stale_or_broken_pid_file_names_nobody(family: Family, tmp_path: Path) -> None:
     path = tmp_path / "bot.pid"
     assert "cannot be read: No such file" in of_pidfile(path)[1]
-    for said in ("", "bot", "\x00", "9" * 500):
+    for said in ("", "bot", "\x00"):
         path.write_text(said)
-        assert "holds no pid" in of_pidfile(path)[1] or "has ended" in of_pidfile(path)[1]
-    for pid in (-1, 0, 1, 2**22 + 1, 2**40):
+        assert "holds no pid" in of_pidfile(path)[1]
+    for pid in (-1, 0, 1, 2**22 + 1, 2**40, "9" * 500):
         path.write_text(f"{pid}")
         assert "has ended" in of_pidfile(path)[1]
     path.write_text(f"{family.root.pid}")
