@@ -27,7 +27,8 @@ from clawtop.model.events import (
 from clawtop.model.keys import Key
 
 _MOST_TRACES = 5_000
-_MOST_SPANS = 50_000
+_MOST_SPANS = 100_000
+_MOST_GONE = 50_000
 _MOST_OF_ONE = 2_000
 _DEEPEST = 64
 _IDLE_MS = 120_000
@@ -126,6 +127,7 @@ class Traces:
         self._spend = spend
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
         self._touched: dict[str, _Trace] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
         self._overdue: list[Event] = []
         self._spans = 0
 
@@ -172,7 +174,8 @@ class Traces:
     def _trace(self, name: str) -> _Trace:
         found = self._traces.get(name)
         if found is None:
-            found = self._traces[name] = _Trace(name)
+            # of one that was forgotten the calls are told: what its agent says it used in all would be told again
+            found = self._traces[name] = _Trace(name, crowded=name in self._gone)
         else:
             self._traces.move_to_end(name)
         found.seen = self._spend.now
@@ -187,9 +190,7 @@ class Traces:
         for trace in touched.values():
             yield from self._tell(trace)
         while len(self._traces) > _MOST_TRACES or (self._spans > _MOST_SPANS and self._traces):
-            _, oldest = self._traces.popitem(last=False)
-            self._spans -= len(oldest.parents)
-            yield from self._give_up(oldest)
+            yield from self._give_up(next(iter(self._traces.values())))
 
     def settle(self) -> list[Event]:
         """What becomes of traces that nothing came of for a while: nobody knows any more whether they go on."""
@@ -197,8 +198,6 @@ class Traces:
         for trace in list(self._traces.values()):
             idle = self._spend.now - trace.seen
             if idle > _FORGET_MS:
-                del self._traces[trace.id]
-                self._spans -= len(trace.parents)
                 events += self._give_up(trace)
             elif idle > _IDLE_MS:
                 events += _stopped(trace, State.UNKNOWN, trace.seen)
@@ -281,6 +280,12 @@ class Traces:
                 yield from run.standing.show(None)
 
     def _give_up(self, trace: _Trace) -> list[Event]:
+        del self._traces[trace.id]
+        self._spans -= len(trace.parents)
+        if trace.facts:
+            self._gone[trace.id] = None
+            if len(self._gone) > _MOST_GONE:
+                self._gone.popitem(last=False)
         events: list[Event] = []
         for fact in [trace.facts[name] for name in trace.waiting]:
             events += self._final(trace, fact, _owner(trace, fact)[0])

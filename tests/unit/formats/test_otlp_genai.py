@@ -178,6 +178,13 @@ def test_a_trace_that_nobody_ends_is_no_longer_running_and_keeps_its_calls() -> 
     assert (row.tokens, row.counters.calls, row.latency_p50 is not None) == (Tokens(100, 7), 1, True)
 
 
+def test_a_run_that_ends_long_after_its_calls_counts_them_once() -> None:
+    reading = Reading().take(traces(chat(1, parent=9, **used(1000, 100))))
+    reading.now += 900_001
+    reading.settle().take(traces(agent(9, "planner", **used(1000, 100))))
+    assert reading.used() == {"app": Tokens(1000, 100)}
+
+
 def test_a_failed_run_leaves_an_error() -> None:
     failed = agent(9, "writer") | {"status": {"code": 2, "message": "gave up"}}
     row = Reading().take(traces(chat(1, parent=9, **used(1, 1)), failed)).rows()["writer"]
