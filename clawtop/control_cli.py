@@ -104,6 +104,9 @@ def run(verb: str, options: argparse.Namespace, scene: Scene) -> int:
         return asyncio.run(_holds(options, scene))
     if not (options.agents or options.project or options.all):
         raise UsageError(f"{verb} whom? Name agents, or give --project or --all")
+    for said in (*options.agents, *options.project, options.reason or ""):
+        if not _can_be_written(said):
+            raise UsageError(f"{printable(said)} is no UTF-8, so it cannot be written down; nothing was done")
     if not options.yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(f"{verb} asks before it acts, and there is no terminal to ask on: give --yes")
     if verb == "resume" and options.force and options.keep:
@@ -194,7 +197,17 @@ async def _seen(scene: Scene) -> Seen:
             raise found
         else:
             agents = {target: Known(target) for target in (Target(host, agent) for agent in found)} | agents
-    return Seen(tuple(agents.values()), unread)
+    unread |= {printable(it.agent): "has a name that is no UTF-8" for it in agents if not _can_be_written(it.agent)}
+    return Seen([each for target, each in agents.items() if _can_be_written(target.agent)], unread)
+
+
+def _can_be_written(text: str) -> bool:
+    """Whether it is text: bytes of the command line or of a file's name need not be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _meant(each: Known, options: argparse.Namespace) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from clawtop.model.errors import UsageError
 
 _LARGEST = 4096
-_USERINFO = re.compile(r"(?<=://)[^/?#@]*@")
+_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 
 
 def read_token(path: Path) -> str:

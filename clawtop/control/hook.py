@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from clawtop.credentials import without_credentials
 from clawtop.model.commands import About, Target
 from clawtop.model.errors import ClawtopError
 from clawtop.plain import printable
@@ -156,6 +158,8 @@ async def _request(call: HookRequest, fields: Mapping[str, str]) -> str:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         # the words of an error may quote a header, so only its kind is told
         raise HookFailed(f"{_named(call)} failed: {type(error).__name__}") from None
+    except ImportError:
+        raise HookFailed(f"{_named(call)} failed: the proxy that the environment names needs SOCKS") from None
     if not answer.is_success:
         raise HookFailed(f"{_named(call)} answered {answer.status_code}")
     return f"{answer.status_code}"
@@ -165,7 +169,7 @@ def _named(call: HookCall) -> str:
     if isinstance(call, HookCommand):
         return _shown(call.arguments[0] if call.arguments else "an empty command")
     # what follows the path may hold a token
-    return f"{call.method} {_shown(call.url.split('?')[0])}"
+    return f"{call.method} {_shown(without_credentials(re.split('[?#]', call.url)[0]))}"
 
 
 def _shown(said: str) -> str:

@@ -62,7 +62,7 @@ def parse_address(
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port, parts = None, None, urlsplit("")
-    if "@" in url or parts.query or parts.fragment:
+    if set("@?#") & set(url):
         raise UsageError(
             "a gateway's url takes no user, password or token: it would show on every screen; "
             "give the token in OPENCLAW_GATEWAY_TOKEN or --token-file"

@@ -26,9 +26,11 @@ from clawtop.gateway.protocol import (
     read_hello,
     refused,
     unwelcome,
-    without,
+    words,
 )
 from clawtop.model.hosts import is_loopback
+
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Gateway:
 
     def _closed(self, closed: ConnectionClosed) -> ConnectionLost:
         told = closed.rcvd or closed.sent
-        reason = without(self.address.token, told.reason[:200] if told else "")
+        reason = words(told.reason if told else None, self.address.token, _LONGEST_REASON) or ""
         if self._lost is None:
             self.close_reason = reason
         self._end(f"the connection to {self.address.url} ended" + (f": {reason}" if reason else ""), silent=False)

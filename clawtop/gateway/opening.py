@@ -59,6 +59,8 @@ async def open_socket(url: str, *, verify: bool, loopback: bool) -> ClientConnec
             create_connection=_Connection,
             **tls,
         )
+    except ImportError:
+        raise Unreachable(f"the proxy that the environment names for {url} needs SOCKS, which clawtop lacks") from None
     except (OSError, InvalidHandshake, InvalidProxy) as error:
         raise Unreachable(_why(error, url)) from None
 
@@ -90,7 +92,9 @@ def _why(error: Exception, url: str) -> str:
         case ConnectionError() if url.startswith("wss:"):
             why = f"{url} does not speak TLS (it hung up): is it ws:// instead of wss://?"
         case ProxyError() | InvalidProxy():
-            why = f"the proxy that the environment names for {url} does not work: {str(error)[:200]}"
+            # the whole of the latter's words quotes the proxy's url with the password in it
+            said = error.msg if isinstance(error, InvalidProxy) else str(error)
+            why = f"the proxy that the environment names for {url} does not work: {said[:200]}"
         case OSError():
             why = f"{url} cannot be reached: {error.strerror or type(error).__name__}"
         case InvalidMessage():

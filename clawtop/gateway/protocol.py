@@ -111,15 +111,15 @@ def read_hello(payload: Mapping[str, Any], asked: Sequence[str]) -> Hello:
 
 def refused(error: Mapping[str, Any], method: str, token: str | None) -> Refused:
     """A request's error; the token is taken out of the gateway's words."""
-    code, message = words(error.get("code")) or "?", words(error.get("message")) or "no reason given"
-    return Refused(code, without(token, message), method)
+    code, message = words(error.get("code"), token) or "?", words(error.get("message"), token) or "no reason given"
+    return Refused(code, message, method)
 
 
 def unwelcome(error: Mapping[str, Any], url: str, token: str | None) -> GatewayError:
     """Why a gateway refused `connect`, and what its user can do about it."""
     details = _table(error.get("details"))
     code = words(details.get("code")) or words(error.get("code")) or ""
-    said = without(token, words(error.get("message")) or "no reason given")
+    said = words(error.get("message"), token) or "no reason given"
     if code == "PROTOCOL_MISMATCH" or said == "protocol mismatch":
         expected = details.get("expectedProtocol")
         speaks = f"protocol {expected}" if type(expected) is int else "another protocol"
@@ -134,7 +134,7 @@ def unwelcome(error: Mapping[str, Any], url: str, token: str | None) -> GatewayE
         )
     if code.startswith((*_WRONG_TOKEN, *_PAIRING)) or said.startswith("unauthorized"):
         return WrongToken(_bad_token(url, said) if token else _no_token(url))
-    return Refused(words(error.get("code")) or "?", said, f"connect to {url}")
+    return Refused(words(error.get("code"), token) or "?", said, f"connect to {url}")
 
 
 def hung_up(reason: str, url: str, token: str | None) -> GatewayError | None:
@@ -150,9 +150,9 @@ def without(token: str | None, said: str) -> str:
     return said.replace(token, "[token]") if token else said
 
 
-def words(value: object) -> str | None:
-    """A non-empty text, cut."""
-    return value[:_LONGEST_WORDS] if isinstance(value, str) and value else None
+def words(value: object, token: str | None = None, most: int = _LONGEST_WORDS) -> str | None:
+    """A non-empty text without the token, cut only then: half a token is no less one."""
+    return without(token, value)[:most] if isinstance(value, str) and value else None
 
 
 def _event(frame: Mapping[str, Any]) -> GatewayEvent | None:

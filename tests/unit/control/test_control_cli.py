@@ -356,6 +356,22 @@ def test_of_an_agent_on_two_gateways_nobody_picks_one_silently(shell: Shell, pre
         assert said.startswith("coder@far: ")
 
 
+@pytest.mark.parametrize("words", [["coder", "--reason", "caf\udce9"], ["caf\udce9"], ["coder", "-p", "caf\udce9"]])
+def test_what_is_no_text_is_a_mistake(shell: Shell, pretend: Pretend, words: list[str]) -> None:
+    with pytest.raises(UsageError, match="caf\ufffd is no UTF-8"):
+        shell("pause", "--yes", *words)
+    assert pretend.aborted == []
+
+
+def test_an_agent_whose_name_is_no_text_is_named_and_the_rest_is_done(shell: Shell, pretend: Pretend) -> None:
+    shell.known = [Known(Target("local", "caf\udce9"))]
+    code, _ = shell("abort", "--all", "--yes")
+
+    assert code == 1
+    assert shell.errors == "clawtop: caf\ufffd has a name that is no UTF-8\n"
+    assert pretend.aborted == ["agent:coder:main"]
+
+
 def test_naming_nobody_is_a_mistake(shell: Shell) -> None:
     with pytest.raises(UsageError, match="whom"):
         shell("pause", "--yes")

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,18 +71,29 @@ async def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) 
 async def test_one_that_hangs_and_may_not_be_killed_has_been_run_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, groups = os.killpg, []
+    begun: list[asyncio.subprocess.Process] = []
+    begin = asyncio.create_subprocess_exec
 
-    def refuse(group: int, _: int) -> None:
-        groups.append(group)
+    async def noted(*words: Any, **more: Any) -> asyncio.subprocess.Process:
+        begun.append(await begin(*words, **more))
+        return begun[-1]
+
+    def refuse(*_: int) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
     monkeypatch.setattr(os, "killpg", refuse)
     rule = HookRule("mine", pause=python("import time; time.sleep(60)", timeout=0.2))
     control = HookControl(HoldStore(tmp_path), (rule,))
     async with asyncio.timeout(20):
         result = await control.carry_out("pause", BOT, ABOUT, ME)
-    real(groups[0], signal.SIGKILL)
+    # nothing of it is left to the tests that follow
+    (process,) = begun
+    process.kill()
+    assert await process.wait() == -signal.SIGKILL
+    assert process.stdout is not None
+    await process.stdout.read()
+    await asyncio.sleep(0)
 
     assert not result.verified
     assert "took longer than 0.2 s" in result.detail
@@ -157,6 +169,23 @@ async def test_any_other_status_is_not_done_and_no_secret_is_told(web: Web) -> N
         await run_hook(HookRequest("http://127.0.0.1:1/?key=hush-hush"), BOT, ABOUT, "pause", None)
 
     assert "hush" not in f"{refused.value}{silent.value}{nobody.value}"
+
+
+async def test_no_password_of_a_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = [
+        HookRequest("http://ops:hush@hush@127.0.0.1:1/stop"),
+        HookRequest("http://ops:hush@127.0.0.1:1/#hush"),
+    ]
+    said = []
+    for call in failing:
+        with pytest.raises(HookFailed, match=r"POST http://127.0.0.1:1/") as refused:
+            await run_hook(call, BOT, ABOUT, "pause", None)
+        said.append(str(refused.value))
+    monkeypatch.setenv("ALL_PROXY", "socks5://ops:hush@127.0.0.1:1")
+    with pytest.raises(HookFailed, match="SOCKS") as refused:
+        await run_hook(HookRequest("http://example.invalid/"), BOT, ABOUT, "pause", None)
+
+    assert "hush" not in "".join(said) + str(refused.value)
 
 
 @pytest.mark.parametrize(

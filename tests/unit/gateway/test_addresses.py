@@ -271,3 +271,13 @@ def test_a_token_that_would_cross_a_network_in_the_open_is_warned_of() -> None:
     (warning,) = token_warnings(GatewayAddress("ws://10.0.0.5:1", "abc"), None)
     assert "unencrypted" in warning
     assert token_warnings(GatewayAddress("wss://10.0.0.5:1", "abc"), None) == []
+
+
+@pytest.mark.parametrize("url", ["wss://far:99999999/?token=hush", "https://far/?token=hush", "wss://[far/#hush"])
+def test_a_token_in_a_remote_gateways_url_is_not_told(tmp_path: Path, url: str) -> None:
+    (tmp_path / "openclaw.json").write_text(json.dumps({"gateway": {"mode": "remote", "remote": {"url": url}}}))
+    address, warnings = find_address(tmp_path, None, {})
+
+    assert address is None
+    assert "takes no user, password or token" in " ".join(warnings)
+    assert "hush" not in " ".join(warnings)

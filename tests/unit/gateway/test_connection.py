@@ -343,3 +343,19 @@ async def test_who_is_cancelled_while_it_says_goodbye_leaves_no_socket_behind() 
             with pytest.raises(asyncio.CancelledError):
                 await closing
             assert gateway._socket.transport.is_closing()
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        ("ftp://bob:hushpw@127.0.0.1:1", "scheme ftp isn't supported"),
+        ("http://bob:hush@pw@127.0.0.1:1/x", "does not work"),
+        ("socks5://bob:hushpw@127.0.0.1:1", "SOCKS"),
+    ],
+)
+async def test_the_proxys_password_is_not_told(monkeypatch: pytest.MonkeyPatch, proxy: str, words: str) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    error = await failure(GatewayAddress("wss://example.invalid:1", TOKEN))
+
+    assert words in str(error)
+    assert "hush" not in str(error)

@@ -136,6 +136,13 @@ def test_a_refused_request_keeps_its_parts() -> None:
     assert without(None, "as it was") == "as it was"
 
 
+def test_no_half_of_a_token_is_left_by_a_cut() -> None:
+    for before in range(290, 301):
+        error = {"code": "x" * before + TOKEN, "message": "y" * before + TOKEN}
+        for found in (refused(error, "cron.update", TOKEN), unwelcome(error, URL, TOKEN)):
+            assert TOKEN[:2] not in str(found)
+
+
 @pytest.mark.parametrize(
     ("event", "droppable"),
     [
