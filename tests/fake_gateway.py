@@ -121,6 +121,7 @@ class FakeGateway:
         if server is None:
             return
         self.boots += 1
+        await asyncio.sleep(0)  # asyncio never closes a connection that it has accepted and not begun to serve
         for task in list(self._serving):
             task.cancel()
         server.close()

@@ -1,13 +1,13 @@
 """What is said about a command's result for one agent. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clawtop.control.pausing import Paused
 from clawtop.control.record import HoldRecord
 from clawtop.control.resuming import Resumed
 from clawtop.control.stopping import Progress
-from clawtop.model.commands import Hold, HoldState, Result, Step, Target
+from clawtop.model.commands import Hold, HoldState, Outcome, Result, Step, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,13 @@ def lifted_elsewhere(target: Target) -> Result:
 def not_held(target: Target) -> Result:
     """A resume where there is no hold."""
     return Result(target, verified=False, detail="it is not held", lifted=True)
+
+
+def unaudited(outcome: Outcome, error: OSError) -> Outcome:
+    """What became of a command, where the audit log did not take that."""
+    why = f"the outcome could not be written to the audit log ({error.strerror or error})"
+    told = tuple(replace(result, detail=f"{result.detail}; {why}") for result in outcome.results)
+    return replace(outcome, results=told, audited=False)
 
 
 def unsupported(target: Target, steps: Sequence[Step], record: HoldRecord | None) -> Result:

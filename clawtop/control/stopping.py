@@ -57,7 +57,7 @@ class Progress:
 class Stopping:
     """Stops the runs of some agents of one gateway. `commands` also ends their background shell commands.
 
-    `cut` is called for each thing that was really cut off.
+    `cut` is called for each thing that was really cut off; nothing begins to be in an agent that is not `held`.
     """
 
     def __init__(
@@ -68,10 +68,12 @@ class Stopping:
         *,
         commands: bool = False,
         cut: Callable[[str, Item], None] | None = None,
+        held: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._operator = operator
         self._commands = commands
         self._cut_off = cut
+        self._held = held
         self.since = time.monotonic()
         """When it was asked for, monotonic: what it takes is counted from there."""
         self._flying: dict[Item, asyncio.Task[None]] = {}
@@ -174,7 +176,7 @@ class Stopping:
             await asyncio.sleep(every)
 
     def _begin(self, agent: str, item: Item) -> None:
-        if item not in self._flying:
+        if item not in self._flying and self._held(agent):
             self._flying[item] = asyncio.create_task(self._cut(agent, item))
 
     async def _cut(self, agent: str, item: Item) -> None:

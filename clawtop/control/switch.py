@@ -6,7 +6,8 @@ It belongs to one event loop. It knows the holds there are, keeps them as long a
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,10 +15,11 @@ from types import MappingProxyType
 from clawtop.control.audit import Audit, this_person
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway import GatewayControl
-from clawtop.control.holds import HoldStore, standing
+from clawtop.control.hold_watch import HoldWatch
+from clawtop.control.holds import HoldStore, hold_on_disk, standing
 from clawtop.control.hook import HookRule
 from clawtop.control.hooked import HookControl
-from clawtop.control.outcomes import Asker, failed
+from clawtop.control.outcomes import Asker, failed, lifted_elsewhere, unaudited
 from clawtop.control.process_plan import LocalAgent
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_watch import ProcessWatch
@@ -44,6 +46,7 @@ from clawtop.model.local import LocalWork
 
 _GATEWAYS_AT_ONCE = 8
 _ENDING_SECONDS = 20.0
+_CAME_BACK = "clawtop, the gateway came back"
 _KEPT = frozenset({HoldState.PAUSED, HoldState.FAILED, HoldState.REQUESTED})
 _UNDER_WAY = frozenset({HoldState.REQUESTED, HoldState.STOPPING})
 
@@ -97,6 +100,7 @@ class Switch:
         self._watches: dict[GatewayControl, tuple[Watch, asyncio.Task[None]]] = {}
         self._stopped_again: dict[Target, int] = {}
         self._jobs: set[asyncio.Task[None]] = set()
+        self._at_work: Counter[Target] = Counter()
         self._hooked = HookControl(self._store, ways.hooks)
         self._processes = ProcessControl(self._store, ways.processes)
         self._process_watch = ProcessWatch(self._processes.keep, self._kept)
@@ -107,6 +111,7 @@ class Switch:
 
     def take_over(self) -> None:
         """Know the holds on disk from now on: they are `requested` until they are verified."""
+        self._store.changes()  # from here on they are those of other clawtops
         self._holds.update(standing(self._store))
         self._on_change()
 
@@ -116,6 +121,9 @@ class Switch:
         if not keep:
             await self.verify(patience=_ENDING_SECONDS)
             return
+        # one gateway that is slow to answer delays the watch of no other
+        self._keep_watches()
+        self._remember(asyncio.create_task(HoldWatch(self._store, self._at_work.__contains__, self).run()))
         await self.verify()
         self._keep_watches()
         if any(hold.state is HoldState.FAILED for hold in self._holds.values()):
@@ -133,7 +141,10 @@ class Switch:
 
     async def verify(self, *, patience: float = 0.0) -> None:
         """Look whether the holds still hold. Nothing is changed. What runs may take `patience` seconds to end."""
-        groups = self._by_gateway(self._holds)
+        await self._look_at(list(self._holds), patience)
+
+    async def _look_at(self, targets: Collection[Target], patience: float) -> None:
+        groups = self._by_gateway(targets)
         await asyncio.gather(
             *(self._verify(control, targets, patience) for control, targets in groups.items() if control),
             *(self._verify_processes(target) for target in groups.get(None, ()) if self._processes.has_stopped(target)),
@@ -167,13 +178,13 @@ class Switch:
         if isinstance(command, Pause):
             for target in targets:
                 self._tell(target, HoldState.REQUESTED, "", asker)
-        results = await self._results(command, targets, asker)
-        if not isinstance(command, Abort):
-            self._take(results, before)
+        results = await self._results(command, targets, asker, before)
         outcome = Outcome(command, tuple(results[target] for target in targets), milliseconds_since(began))
-        with contextlib.suppress(OSError):
-            # the request stands there already, and nothing can be undone by not telling
+        try:
             self._audit.outcome(self._now(), self._who(asker), outcome)
+        except OSError as error:
+            # the request stands there already, and nothing can be undone by not telling
+            return unaudited(outcome, error)
         return outcome
 
     def stopped_again(self, control: GatewayControl, agent: str, what: str) -> None:
@@ -197,22 +208,72 @@ class Switch:
         self._remember(asyncio.create_task(self._hold_again(control, targets)))
 
     async def _hold_again(self, control: GatewayControl, targets: Sequence[Target]) -> None:
-        asker = Asker(self._person, "the gateway is back", self._now())
-        before = dict(self._holds)
-        results = await control.pause([target.agent for target in targets], asker, self._told(control, asker))
-        self._take({result.target: result for result in results}, before)
+        held = tuple(target for target in targets if control.is_held(target.agent))
+        if not held:
+            return
+        began, asker = time.monotonic(), Asker(_CAME_BACK, None, self._now())
+        command = Pause(held, by=_CAME_BACK)
+        with contextlib.suppress(OSError):
+            # what was held stays so, whether or not that can be written
+            self._audit.request(asker.at, self._who(asker), _verb(command), held, None)
+        before, agents = dict(self._holds), [target.agent for target in held]
+        with self._acting_on(held):
+            results = await control.pause(agents, asker, self._told(control, asker), again=True)
+            self._take({result.target: result for result in results}, before)
+        with contextlib.suppress(OSError):
+            outcome = Outcome(command, tuple(results), milliseconds_since(began))
+            self._audit.outcome(self._now(), self._who(asker), outcome)
 
-    async def _results(self, command: Command, targets: Sequence[Target], asker: Asker) -> dict[Target, Result]:
+    def acted_on_elsewhere(self, target: Target) -> None:
+        """Another clawtop is about this target: what is known of its hold is settled later."""
+        known = self._holds.get(target) or hold_on_disk(self._store, target)
+        if known is not None:
+            self._holds[target] = replace(known, detail="another clawtop is acting on it")
+            self._on_change()
+
+    def changed_elsewhere(self, target: Target) -> None:
+        """Another clawtop has made, changed or lifted the hold on this target."""
+        found = hold_on_disk(self._store, target)
+        if found is not None:
+            self._holds[target] = found
+            self._keep_watches()
+            self._on_change()
+            self._remember(asyncio.create_task(self._look_at([target], _ENDING_SECONDS)))
+        elif target in self._holds:
+            with contextlib.suppress(OSError):
+                self._audit.note(self._now(), self._person, target, "let-go", "its hold was lifted by somebody else")
+            self._take({target: lifted_elsewhere(target)}, {})
+
+    @contextlib.contextmanager
+    def _acting_on(self, targets: Sequence[Target]) -> Iterator[None]:
+        """What changes of the holds on these meanwhile is this clawtop's own doing."""
+        self._at_work.update(targets)
+        try:
+            yield
+        finally:
+            self._at_work -= Counter(targets)
+
+    async def _results(
+        self, command: Command, targets: Sequence[Target], asker: Asker, before: Mapping[Target, Hold]
+    ) -> dict[Target, Result]:
+        """What became of the command, learned and kept for each gateway as soon as it has answered."""
         limit = asyncio.Semaphore(_GATEWAYS_AT_ONCE)
 
         async def one(control: GatewayControl | None, group: Sequence[Target]) -> Sequence[Result]:
-            async with limit:
+            with self._acting_on(group):
                 if control is None:
-                    return await asyncio.gather(*(self._without_gateway(command, target, asker) for target in group))
-                return await self._by_gateway_of(control, command, [target.agent for target in group], asker)
+                    results: Sequence[Result] = [await self._without_gateway(command, group[0], asker)]
+                else:
+                    async with limit:
+                        agents = [target.agent for target in group]
+                        results = await self._by_gateway_of(control, command, agents, asker)
+                if not isinstance(command, Abort):
+                    self._take({result.target: result for result in results}, before)
+                return results
 
         groups = self._by_gateway(targets)
-        found = await asyncio.gather(*(one(control, group) for control, group in groups.items()))
+        alone = [(None, [target]) for target in groups.pop(None, [])]
+        found = await asyncio.gather(*(one(control, group) for control, group in [*groups.items(), *alone]))
         return {result.target: result for results in found for result in results}
 
     async def _by_gateway_of(
@@ -315,7 +376,7 @@ class Switch:
         if hold is None:
             return
         if kept.lifted:
-            self._take({target: Result(target, verified=True, detail="lifted by somebody else", lifted=True)}, {})
+            self._take({target: lifted_elsewhere(target)}, {})
             return
         # one that cannot be kept still is not told of at each look
         if kept.again and not (kept.state is hold.state is HoldState.FAILED):

@@ -64,7 +64,9 @@ class Watch:
                     wait, lost = _FIRST_WAIT_SECONDS, False
                     while True:
                         self._changed.clear()
-                        stopping = Stopping(operator, sorted(self._agents), (), cut=self._cut)
+                        stopping = Stopping(
+                            operator, sorted(self._agents), (), cut=self._cut, held=self._control.is_held
+                        )
                         events = operator.gateway.events()
                         await beside(
                             self._changed.wait(), _both(stopping.run(_LOOK_SECONDS), _strike(stopping, events))

@@ -220,16 +220,16 @@ async def test_what_has_no_file_gets_none(tmp_path: Path) -> None:
 def test_what_other_clawtops_do_to_holds_is_seen_and_what_is_done_here_is_not(tmp_path: Path) -> None:
     here, other = HoldStore(tmp_path), HoldStore(tmp_path)
     main = HoldRecord(Target("local", "main"), since=1, by="me@here", pid=1)
-    seen = []
-    for act in (
-        lambda: here.write(record()),
-        lambda: other.write(main),
-        lambda: other.write(record("again")),
-        lambda: here.write(record("mine")),
-        lambda: other.remove(CODER),
-        lambda: here.lift(main.target, damaged=False),
-    ):
-        act()
-        seen.append(here.changes())
 
-    assert seen == [frozenset(), {main.target}, {CODER}, frozenset(), {CODER}, frozenset()]
+    here.write(record())
+    assert here.changes() == frozenset()
+    other.write(main)
+    assert here.changes() == {main.target}
+    other.write(record("again"))
+    assert here.changes() == {CODER}
+    here.write(record("mine"))
+    assert here.changes() == frozenset()
+    other.remove(CODER)
+    assert here.changes() == {CODER}
+    here.lift(main.target, damaged=False)
+    assert here.changes() == frozenset()
