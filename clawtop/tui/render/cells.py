@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 from clawtop.model.events import State
 from clawtop.model.snapshot import Basis, Rate, Row
 from clawtop.tui.render.glyphs import Glyphs
@@ -89,9 +91,23 @@ def quiet(row: Row) -> bool:
 
 def name(at: Look, width: int, glyphs: Glyphs) -> Line:
     """The row's label, with a sign behind it where an alert is up. Sessions and runs differ at their ends."""
+    return _named(at, at.row.label, middle if len(at.row.group) > 2 else cut, width, glyphs)
+
+
+def session_of_agent(at: Look, width: int, glyphs: Glyphs) -> Line:
+    """A session where its agent is named anyway: without the agent's name in its own."""
+    label = at.row.label.removeprefix(f"agent:{at.row.agent}:") or at.row.label
+    return _named(at, label, middle, width, glyphs)
+
+
+def model_name(at: Look, width: int, glyphs: Glyphs) -> Line:
+    """A row that stands for a model, shortened as models are."""
+    return _named(at, at.row.label, _shortened_model, width, glyphs)
+
+
+def _named(at: Look, label: str, shorten: Callable[[str, int, str], str], width: int, glyphs: Glyphs) -> Line:
     room = width - 2 if at.row.alerts else width
-    label = printable(at.row.label or "(none)", ascii_only=glyphs.ascii_only)
-    shown = (middle if len(at.row.group) > 2 else cut)(label, room, glyphs.ellipsis)
+    shown = shorten(printable(label or "(none)", ascii_only=glyphs.ascii_only), room, glyphs.ellipsis)
     style = "held" if at.row.hold == "paused" else "quiet" if quiet(at.row) else "name"
     return (Span(shown, style), Span(f" {glyphs.warning}", "bad")) if at.row.alerts else (Span(shown, style),)
 
@@ -126,11 +142,12 @@ def model(at: Look, width: int, glyphs: Glyphs) -> Line:
     if full is None:
         return (Span(glyphs.unseen, "faint"),)
     shown = printable(full, ascii_only=glyphs.ascii_only)
-    if len(shown) > width:
-        shown = shown.rsplit("/", 1)[-1]
-    if len(shown) > width:
-        shown = tail(_DATE.sub("", shown), width, glyphs.ellipsis)
-    return (Span(shown, "muted"),)
+    return (Span(_shortened_model(shown, width, glyphs.ellipsis), "muted"),)
+
+
+def _shortened_model(full: str, width: int, ellipsis: str) -> str:
+    shown = full if cell_len(full) <= width else full.rsplit("/", 1)[-1] or full
+    return shown if cell_len(shown) <= width else tail(_DATE.sub("", shown), width, ellipsis)
 
 
 def _word(word: str | None, width: int, glyphs: Glyphs, more: str = "") -> Line:

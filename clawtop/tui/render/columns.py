@@ -1,7 +1,7 @@
 """The columns of the fleet table: what each says, how wide it is, and which of them a terminal has room for."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from clawtop.model.snapshot import Grouping, View
@@ -100,16 +100,27 @@ class Place(NamedTuple):
 Layout = tuple[Place, ...]
 
 
+_MODEL = replace(BY_ID["name"], draw=cells.model_name)
+_SESSION = replace(BY_ID["name"], draw=cells.session_of_agent)
+
+
 def unknown(columns: Iterable[str]) -> tuple[str, ...]:
     """Those ids that no column has."""
     return tuple(name for name in columns if name not in BY_ID)
 
 
-def layout(width: int, grouping: Grouping, hidden: Collection[str] = (), chosen: Sequence[str] = ()) -> Layout:
+def layout(
+    width: int,
+    grouping: Grouping,
+    hidden: Collection[str] = (),
+    chosen: Sequence[str] = (),
+    *,
+    of_one_agent: bool = False,
+) -> Layout:
     """The columns that fit into `width` cells; `hidden` are ids left out at will.
 
     `chosen` are the ids of those that are wanted, in their order on the screen and of their importance; without any
-    the plan says what is most important.
+    the plan says what is most important. `of_one_agent`: whose rows they are is said elsewhere.
     """
     room = width - GUTTER - 1
     widths: dict[str, int] = {}
@@ -127,7 +138,12 @@ def layout(width: int, grouping: Grouping, hidden: Collection[str] = (), chosen:
         widths[name] += more
         room -= more
     order = chosen or BY_ID
-    return tuple(Place(BY_ID[name], widths[name]) for name in order if name in widths)
+    special = {}
+    if grouping is Grouping.MODEL:
+        special["name"] = _MODEL
+    elif grouping is Grouping.SESSION and (of_one_agent or "agent" in widths):
+        special["name"] = _SESSION
+    return tuple(Place(special.get(name, BY_ID[name]), widths[name]) for name in order if name in widths)
 
 
 def title(column: Column, view: View) -> str:

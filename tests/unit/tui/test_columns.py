@@ -93,7 +93,7 @@ def test_of_several_hosts_each_row_says_its_own_on_a_narrow_terminal_too() -> No
     assert "host" in ids(layout(80, Grouping.AGENT))
     assert "host" not in ids(layout(400, Grouping.HOST))
     assert said("host", row(host="build-7")) == "build-7"
-    both = Snapshot(1, 0, View(), (), row(agents=2, host=""), ())
+    both = Snapshot(0, View(), (), row(agents=2, host=""), ())
     assert both.several_hosts
     assert not replace(both, total=row(agents=2)).several_hosts
     assert not replace(both, total=row(agents=0, host="")).several_hosts
@@ -206,6 +206,32 @@ def test_a_wide_state_says_the_word() -> None:
     assert said("model", row(), 30) == "anthropic/claude-opus-4-5"
     assert said("model", row(model="claude-opus-4-5-20251101"), 17) == "claude-opus-4-5"
     assert said("model", row(model="claude-opus-4-5-20251101"), 24) == "claude-opus-4-5-20251101"
+
+
+def named(one: Row, cells_wide: int, grouping: Grouping, chosen: tuple[str, ...] = ("name",)) -> str:
+    places = [place for place in layout(cells_wide + 3, grouping, chosen=chosen) if place.column.id == "name"]
+    return text(body(at(one), tuple(place._replace(width=cells_wide) for place in places), UNICODE)).strip()
+
+
+def test_a_model_s_row_is_shortened_like_a_model() -> None:
+    def model(label: str, cells_wide: int = 18) -> str:
+        return named(row(label, group=tuple(label.rsplit("/", 1)), agent=None), cells_wide, Grouping.MODEL)
+
+    assert model("anthropic/claude-sonnet-4-5-20250929") == "claude-sonnet-4-5"
+    assert model("anthropic/claude-opus-4-5", 25) == "anthropic/claude-opus-4-5"
+    assert model("anthropic/claude-opus-4-5", 12) == "…de-opus-4-5"
+    assert {title(place.column, View(group_by=Grouping.MODEL)) for place in layout(40, Grouping.MODEL)} >= {"model"}
+
+
+def test_a_session_s_name_does_not_repeat_the_agent_beside_it() -> None:
+    one = row("agent:coder:cron:nightly", group=("local", "coder", "s"), agent="coder")
+    assert named(one, 20, Grouping.SESSION) == "agent:code…n:nightly"
+    assert named(one, 20, Grouping.SESSION, ("name", "agent")) == "agent:code…n:nightly", "no room for the agent"
+    wide = layout(80, Grouping.SESSION)
+    assert "  cron:nightly " in f"  {text(body(at(one), wide[1:], UNICODE))}"
+    alone = layout(40, Grouping.SESSION, ("agent",), of_one_agent=True)
+    assert text(body(at(one), alone, UNICODE)).split()[2] == "cron:nightly"
+    assert "agent:coder:" in text(body(at(replace(one, label="agent:coder:")), alone, UNICODE))
 
 
 def test_heat_is_the_share_of_the_fleet_and_never_colour_alone() -> None:
