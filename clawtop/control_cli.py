@@ -154,7 +154,8 @@ def _act_with(runner: asyncio.Runner, switch: Switch, verb: str, options: argpar
         _say(json.dumps(_outcome(verb, outcome, picked.unread), ensure_ascii=True))
     else:
         _say("\n".join(line for result in outcome.results for line in _told(verb, result)) or "nothing is held")
-    return FINE if (outcome.verified or not targets) and not picked.unread else TROUBLE
+    verified = (outcome.verified or not targets) and outcome.audited
+    return FINE if verified and not picked.unread else TROUBLE
 
 
 class _Picked(NamedTuple):
@@ -364,6 +365,7 @@ def _outcome(verb: str, outcome: Outcome, unread: Mapping[str, str]) -> Mapping[
         "schema": _SCHEMA,
         "command": verb,
         "verified": outcome.verified or not outcome.results,
+        "audited": outcome.audited,
         "unread": unread,
         "milliseconds": outcome.milliseconds,
         "results": [_result(result) for result in outcome.results],

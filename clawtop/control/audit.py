@@ -1,5 +1,6 @@
 """audit.jsonl: one line for each request, outcome and undo. Lines are only ever added, and hold no token."""
 
+import errno
 import getpass
 import os
 import socket
@@ -47,12 +48,21 @@ class Audit:
 
     def _add(self, line: Mapping[str, object]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
+            words = (b"\n" if _ends_cut(handle) else b"") + orjson.dumps(line) + b"\n"
             # one write a line: lines of several clawtops never mix
-            os.write(handle, orjson.dumps(line) + b"\n")
+            written = os.write(handle, words)
         finally:
             os.close(handle)
+        if written < len(words):
+            raise OSError(errno.ENOSPC, "there was room for a part of the line only", str(self._path))
+
+
+def _ends_cut(handle: int) -> bool:
+    """Whether the last line found no room, so that the next one would continue it."""
+    size = os.fstat(handle).st_size
+    return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
 
 
 def _whom(target: Target, by: str, reason: str | None) -> dict[str, object]:

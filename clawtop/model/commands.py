@@ -261,11 +261,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a command: one result a target, in the order of the targets."""
+    """What became of a command: one result a target, in the order of the targets.
+
+    `audited` is off where this could not be written to the audit log, which the results say, too.
+    """
 
     command: Command
     results: tuple[Result, ...]
     milliseconds: int
+    audited: bool = True
 
     @property
     def verified(self) -> bool:

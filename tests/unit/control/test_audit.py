@@ -1,6 +1,7 @@
 """The audit log: a line for each request and each outcome, private, only ever longer."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match=r"audit\.jsonl"):
         Audit(tmp_path / "audit.jsonl").request(1, "me", "pause", (CODER,), None)
+
+
+def test_a_line_that_finds_no_room_is_an_error_and_the_next_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "audit.jsonl", os.write
+    Audit(path).note(1, "me", CODER, "stopped-again", "run in x")
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda handle, words: write(handle, words[:40]))
+        with pytest.raises(OSError, match="a part of the line only"):
+            Audit(path).note(2, "me", CODER, "stopped-again", "run in y")
+    Audit(path).note(3, "me", CODER, "stopped-again", "run in z")
+
+    first, cut, third = path.read_text().splitlines()
+    assert (json.loads(first)["at"], len(cut), json.loads(third)["at"]) == (1, 40, 3)
 
 
 def test_a_person_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

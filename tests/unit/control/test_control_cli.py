@@ -372,6 +372,21 @@ def test_an_agent_whose_name_is_no_text_is_named_and_the_rest_is_done(shell: She
     assert pretend.aborted == ["agent:coder:main"]
 
 
+def test_an_outcome_that_is_not_in_the_audit_log_is_said_and_is_one(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("clawtop.control.audit.Audit.outcome", full)
+    code, said = shell("pause", "coder", "--yes")
+
+    assert code == 1
+    assert said.startswith("coder: paused: ")
+    assert "; the outcome could not be written to the audit log (No space left on device)" in said
+    assert shell("holds")[0] == 0
+
+
 def test_naming_nobody_is_a_mistake(shell: Shell) -> None:
     with pytest.raises(UsageError, match="whom"):
         shell("pause", "--yes")
