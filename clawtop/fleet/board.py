@@ -106,7 +106,10 @@ class Board:
         self.stale[unit.slot.group] = unit.slot
 
     def _place(self, strand: Strand) -> Unit | None:
-        if not self.view.scope.holds(strand.cell.key.as_key):
+        scope = self.view.scope
+        if scope.row is not None and group_of(scope.row[0], strand) != scope.row[1]:
+            return None
+        if not scope.holds(strand.cell.key.as_key):
             return None
         group = group_of(self.view.group_by, strand)
         slot = self.slots.get(group)

@@ -7,8 +7,8 @@ from clawtop.fleet.publish import Publisher, Table
 from clawtop.fleet.store import Store
 from clawtop.model.snapshot import View
 
-_MOST_LOOKS = 4
-"""More than a page of one agent asks for."""
+_MOST_LOOKS = 5
+"""More than the page of a row asks for."""
 _LOOKED_AT_MS = 10_000
 """A board that nobody looked at for so long is dropped: each costs time with every event."""
 

@@ -7,6 +7,7 @@ from clawtop.fleet.cells import Agent, Cell, CellKey, Session, Strand
 from clawtop.fleet.prices import PriceBook
 from clawtop.model.keys import Key
 from clawtop.model.selection import Scope
+from clawtop.model.snapshot import OF_ONE_AGENT
 
 
 class Limits(NamedTuple):
@@ -47,6 +48,9 @@ class Store:
 
     def within(self, scope: Scope) -> Iterable[Strand]:
         """The strands of the agents that a scope names, and of each all: also those that are not in the scope."""
+        if scope.row is not None and scope.row[0] in OF_ONE_AGENT:
+            one = self.known(*scope.row[1][:2])
+            return [] if one is None else list(one.strands)
         if not scope.agents:
             return iter(self)
         named = Scope(agents=scope.agents)

@@ -11,7 +11,7 @@ from clawtop.model.errors import UsageError
 from clawtop.model.keys import Key
 
 if TYPE_CHECKING:
-    from clawtop.model.snapshot import Row
+    from clawtop.model.snapshot import Grouping, Row
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -211,15 +211,17 @@ def _text_term(name: str, value: str, negated: bool, word: str) -> Term:  # noqa
 class Scope:
     """Which spend counts at all: globs on a call's own project, agent and user; empty means any.
 
-    A scope cuts inside a row (a row then holds only the calls of that project), a Filter takes whole rows.
+    A scope cuts inside a row (a row then holds only the calls of that project), a Filter takes whole rows. `row` is
+    for looks at what one row is made of: the grouping and the group of the only one that counts.
     """
 
     projects: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+    row: "tuple[Grouping, tuple[str, ...]] | None" = None
 
     def holds(self, key: Key) -> bool:
-        """Whether spend under this key counts."""
+        """Whether spend under this key counts, as far as a key tells: not whether it is the row's."""
         return (
             _any(self.projects, key.project or "") and _any(self.agents, key.agent) and _any(self.users, key.user or "")
         )

@@ -271,7 +271,6 @@ class FleetFeed:
         whole = total(everyone)
         filtered = bool(view.filter.terms)
         return Snapshot(
-            seq=self.seq,
             at=self.at,
             view=view,
             rows=tuple(rows),
@@ -293,6 +292,11 @@ class FleetFeed:
 
     @staticmethod
     def _in_scope(each: Row, view: View) -> bool:
+        of = view.scope.row
+        if of is not None and of[0] is Grouping.AGENT and of[1] != each.group:
+            return False
+        if of is not None and of[0] in {Grouping.PROJECT, Grouping.USER} and of[1] != (getattr(each, of[0]) or "",):
+            return False
         return view.scope.holds(Key(each.host, each.label, project=each.project, user=each.user))
 
 

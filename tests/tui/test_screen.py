@@ -185,8 +185,9 @@ async def test_the_page_of_an_agent_shows_what_it_is_made_of_and_keeps_up() -> N
         await pilot.press("enter")
         await pilot.pause()
         agent = feed.snapshot.rows[0]
-        asked = {view.group_by: view.scope.agents for view in feed.looked}
-        assert asked == dict.fromkeys([Grouping.MODEL, Grouping.SESSION, Grouping.RUN], (agent.label,))
+        asked = {view.group_by: view.scope.row for view in feed.looked}
+        of_it = (Grouping.AGENT, agent.group)
+        assert asked == dict.fromkeys([Grouping.MODEL, Grouping.SESSION, Grouping.RUN], of_it)
         for word in (agent.label, "Spend in 1h", "Models", "Sessions", "Runs", "Last errors", "cache write"):
             assert word in shown(app)
         before = shown(app)

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from rich.cells import cell_len
 
-from clawtop.model.selection import Scope
-from clawtop.model.snapshot import Basis, Grouping, Incident, Row, Snapshot, View
+from clawtop.model.snapshot import OF_ONE_AGENT, Basis, Grouping, Incident, Row, Snapshot, View
 from clawtop.tui.render import cells as cell
 from clawtop.tui.render.columns import body, head, layout
 from clawtop.tui.render.glyphs import Glyphs
@@ -21,11 +20,13 @@ _MOST = 12
 _ERRORS = 20
 _BLOCK = 29
 _FIGURE = 13
-_PARTS = {
+_PARTS = (Grouping.AGENT, Grouping.MODEL, Grouping.SESSION, Grouping.RUN)
+_MADE_OF = {
+    **dict.fromkeys(Grouping, _PARTS),
     Grouping.AGENT: (Grouping.MODEL, Grouping.SESSION, Grouping.RUN),
-    Grouping.PROJECT: (Grouping.AGENT, Grouping.MODEL, Grouping.SESSION),
-    Grouping.USER: (Grouping.AGENT, Grouping.MODEL, Grouping.SESSION),
-    Grouping.HOST: (Grouping.AGENT, Grouping.SESSION),
+    Grouping.MODEL: (Grouping.AGENT, Grouping.SESSION, Grouping.RUN),
+    Grouping.SESSION: (Grouping.MODEL, Grouping.RUN),
+    Grouping.RUN: (Grouping.MODEL, Grouping.SESSION),
 }
 _KEY_FIELDS = {Grouping.PROJECT, Grouping.USER, Grouping.OWNER, Grouping.TASK, Grouping.CRON, Grouping.ENVIRONMENT}
 
@@ -37,25 +38,12 @@ def exactly(name: str) -> str:
 
 def parts(row: Row, view: View) -> dict[Grouping, View]:
     """The views that show what the row is made of."""
-    scope = view.scope
-    match view.group_by:
-        case Grouping.AGENT:
-            scope = Scope(scope.projects, (exactly(row.group[-1]),), scope.users)
-        case Grouping.PROJECT:
-            scope = Scope((exactly(row.group[-1]),), scope.agents, scope.users)
-        case Grouping.USER:
-            scope = Scope(scope.projects, scope.agents, (exactly(row.group[-1]),))
-    return {each: replace(_view(each, view), scope=scope) for each in _PARTS.get(view.group_by, ())}
+    scope = replace(view.scope, row=(view.group_by, row.group))
+    return {each: replace(_view(each, view), scope=scope) for each in _MADE_OF[view.group_by]}
 
 
 def _view(grouping: Grouping, view: View) -> View:
     return View(view.window, grouping, sort="last_at" if grouping is Grouping.RUN else "cost")
-
-
-def members(snapshot: Snapshot, row: Row, grouping: Grouping) -> tuple[Row, ...]:
-    """Those rows of a part that belong to the row: names repeat from host to host."""
-    alone = grouping in {Grouping.AGENT, Grouping.HOST}
-    return tuple(each for each in snapshot.rows if not alone or not each.host or each.host == row.host)
 
 
 def concerns(incident: Incident, row: Row, grouping: Grouping) -> bool:
@@ -90,8 +78,8 @@ def page(
     view = snapshot.view
     out = [EMPTY, *_title(row, snapshot, width, glyphs), EMPTY, *_figures(row, view, width, glyphs), EMPTY]
     out.extend(_trend(row, view, width, glyphs, chart))
-    for grouping in _PARTS.get(view.group_by, ()):
-        if grouping in made_of:
+    for grouping in _MADE_OF[view.group_by]:
+        if any(map(_known, made_of.get(grouping, ()))):
             out.extend(_part(_view(grouping, view), made_of[grouping], snapshot, width, glyphs))
     found = [each for each in snapshot.incidents if concerns(each, row, view.group_by)]
     out.extend((EMPTY, (Span("  Last errors", "section"),)))
@@ -259,17 +247,52 @@ _TITLES = {
 }
 
 
+_NAMELESS = {Grouping.MODEL: "(no model)", Grouping.SESSION: "(no session)", Grouping.RUN: "(no run)"}
+
+
 def _part(view: View, rows: Sequence[Row], snapshot: Snapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    places = layout(width, view.group_by, ("agent", "host", "share", "user", "project"))
-    out: list[Line] = [EMPTY, (Span(f"  {_TITLES[view.group_by]}", "section"), Span(f" {len(rows)}", "muted"))]
-    if rows:
-        out.append(head(places, view, glyphs))
+    alone = snapshot.view.group_by in OF_ONE_AGENT
+    hidden = {"share", "user", "project"} | ({"agent"} if alone else set())
+    if alone or not snapshot.several_hosts:
+        hidden.add("host")
+    places = layout(width, view.group_by, hidden, of_one_agent=alone)
+    counted, rest = _counts(view.group_by, rows)
+    title = (Span(f"  {_TITLES[view.group_by]}", "section"), Span(f" {counted:,}", "muted"), Span(rest, "faint"))
+    out: list[Line] = [EMPTY, title, head(places, view, glyphs)]
     for row in rows[:_MOST]:
-        at = cell.look(row, snapshot.fleet, snapshot.at, glyphs)
+        at = cell.look(_called(row, view.group_by), snapshot.fleet, snapshot.at, glyphs)
         out.append((Span("  "), *body(at, places, glyphs)))
     if len(rows) > _MOST:
         out.append((Span(f"  and {len(rows) - _MOST} more", "muted"),))
     return tuple(out)
+
+
+def _of(row: Row, grouping: Grouping) -> int:
+    """What a row of a part counts for: one may stand for several that are idle longest, or for none with a call."""
+    if grouping is Grouping.SESSION:
+        return row.sessions
+    return row.runs or 0 if grouping is Grouping.RUN else int(row.counters.calls > 0)
+
+
+def _counts(grouping: Grouping, rows: Sequence[Row]) -> tuple[int, str]:
+    """How many there are as the row counts them, and in words what stands there besides."""
+    counts = [_of(row, grouping) for row in rows]
+    what = "an attempt" if grouping is Grouping.RUN else "a call"
+    return sum(counts), f"  +{counts.count(0):,} without {what}" if 0 in counts else ""
+
+
+def _known(row: Row) -> bool:
+    """Whether the row of a part has a name of its own."""
+    return any(row.group) if row.agent is None else bool(row.group[-1])
+
+
+def _called(row: Row, grouping: Grouping) -> Row:
+    """A row of a part, what has no name of its own by what it is."""
+    if _known(row):
+        return row
+    several = _of(row, grouping)
+    older = several and grouping in {Grouping.SESSION, Grouping.RUN}
+    return replace(row, label=f"({several:,} older ones)" if older else _NAMELESS.get(grouping, "(none)"))
 
 
 def _incident(incident: Incident, at: int, width: int, glyphs: Glyphs) -> Line:

@@ -201,6 +201,6 @@ class DetailScreen(Reader):
         ]
 
     def _told(self, grouping: Grouping, snapshot: Snapshot) -> None:
-        self._made_of[grouping] = detail.members(snapshot, self._row, self._view.group_by)
+        self._made_of[grouping] = snapshot.rows
         if self.is_mounted:
             self.write()

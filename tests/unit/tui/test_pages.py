@@ -15,7 +15,6 @@ from clawtop.model.snapshot import (
     Snapshot,
     SourceStatus,
     View,
-    Window,
 )
 from clawtop.tui.render import detail, empty, foot, keyboard, lists, order
 from clawtop.tui.render.glyphs import ASCII, UNICODE
@@ -68,28 +67,6 @@ def test_a_command_is_about_the_tagged_rows_else_about_the_cursor() -> None:
     assert order.aimed(rows, a.group, [("gone",)]) == (a,)
     assert order.aimed(rows, ("gone",), []) == ()
     assert order.aimed(rows, None, []) == ()
-
-
-def test_a_row_with_stars_in_its_name_is_asked_for_by_that_name() -> None:
-    odd = row("co*der[1]?")
-    view = detail.parts(odd, View(Window.H24, scope=Scope(projects=("api*",))))[Grouping.SESSION]
-    assert view.scope.holds(Key("local", "co*der[1]?", project="api-gateway"))
-    assert not view.scope.holds(Key("local", "coxder1x", project="api-gateway"))
-    assert not view.scope.holds(Key("local", "co*der[1]?", project="website"))
-    assert (view.window, view.group_by) == (Window.H24, Grouping.SESSION)
-
-
-def test_what_each_row_is_made_of() -> None:
-    shown = {by: tuple(detail.parts(replace(row(), group=("x",)), View(group_by=by))) for by in Grouping}
-    assert shown[Grouping.AGENT] == (Grouping.MODEL, Grouping.SESSION, Grouping.RUN)
-    assert shown[Grouping.PROJECT] == (Grouping.AGENT, Grouping.MODEL, Grouping.SESSION)
-    assert shown[Grouping.SESSION] == ()
-
-
-def test_an_agents_parts_are_those_of_its_host() -> None:
-    here, there = row("coder"), row("coder", host="vps")
-    found = detail.members(replace(SNAPSHOT, rows=(here, there)), here, Grouping.AGENT)
-    assert found == (here,)
 
 
 KEY = Key("local", "coder", "s1", "r1", project="api", user="ann", session_key="agent:coder:main", cron="nightly")
