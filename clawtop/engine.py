@@ -138,7 +138,6 @@ class Engine:
         self._told: set[tuple[str, str, str]] = set()
         self._known: dict[Target, About] = {}
         self._known_at = 0.0
-        self._seq = 0
         self._failing: dict[str, SourceStatus] = {}
         self._snapshot = self._make(view)
         self._listener: Callable[[], None] | None = None
@@ -311,14 +310,12 @@ class Engine:
         self._publish()
 
     def _make(self, view: View) -> Snapshot:
-        self._seq += 1
         self._fleet.lay(self.holds())
-        return self._fleet.snapshot(view, now_ms(), self._seq, self._statuses())
+        return self._fleet.snapshot(view, now_ms(), self._statuses())
 
     def _look(self, view: View) -> Snapshot:
-        self._seq += 1
         self._fleet.lay(self.holds())
-        return self._fleet.look(view, now_ms(), self._seq, self._statuses())
+        return self._fleet.look(view, now_ms(), self._statuses())
 
     def _statuses(self) -> tuple[SourceStatus, ...]:
         return (*(slot.status for slot in self._slots), *self._failing.values())
@@ -328,7 +325,7 @@ class Engine:
         made = self._attempt("making the table", self._take_picture)
         if not made:
             self._fleet.forget()
-            self._snapshot = replace(self._snapshot, seq=self._seq, sources=self._statuses())
+            self._snapshot = replace(self._snapshot, sources=self._statuses())
         if self._listener is not None:
             self._attempt("telling the screen", self._listener)
         return made
@@ -395,7 +392,7 @@ class Engine:
         """The thread ends: have whoever looks see that nothing changes any more, and why."""
         self._note_failure("reading has ended, start clawtop again: it", error)
         self._ended = True
-        self._snapshot = replace(self._snapshot, seq=self._seq + 1, sources=self._statuses())
+        self._snapshot = replace(self._snapshot, sources=self._statuses())
         if self._listener is not None:
             self._attempt("telling the screen", self._listener)
 

@@ -118,27 +118,26 @@ class Fleet:
                 self._changed(agent)
         self._held = frozenset(holds)
 
-    def snapshot(self, view: View, now: int, seq: int = 0, sources: tuple[SourceStatus, ...] = ()) -> Snapshot:
+    def snapshot(self, view: View, now: int, sources: tuple[SourceStatus, ...] = ()) -> Snapshot:
         """The fleet at `now` (Unix ms), for the view that is published: the next one of it costs little.
 
         Raises UsageError where the view's sort is no column.
         """
         self._now = max(self._now, now // 1000)
-        return self._shown(view, seq, sources, *self._boards.published(view, now, self._first))
+        return self._shown(view, sources, *self._boards.published(view, now, self._first))
 
-    def look(self, view: View, now: int, seq: int = 0, sources: tuple[SourceStatus, ...] = ()) -> Snapshot:
+    def look(self, view: View, now: int, sources: tuple[SourceStatus, ...] = ()) -> Snapshot:
         """The fleet at `now` for another view, beside the one that is published. Raises as `snapshot` does."""
         self._now = max(self._now, now // 1000)
-        return self._shown(view, seq, sources, *self._boards.look(view, now, self._first))
+        return self._shown(view, sources, *self._boards.look(view, now, self._first))
 
     def forget(self) -> None:
         """Make the next snapshot from the ground: the making of one broke off, and may have left sums half done."""
         self._boards.clear()
 
-    def _shown(self, view: View, seq: int, sources: tuple[SourceStatus, ...], board: Board, table: Table) -> Snapshot:
+    def _shown(self, view: View, sources: tuple[SourceStatus, ...], board: Board, table: Table) -> Snapshot:
         tokens, costs = board.recent.up_to(board.now)
         return Snapshot(
-            seq=seq,
             at=board.now,
             view=view,
             rows=table.rows,

@@ -214,7 +214,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The fleet at one moment, for one view; `seq` grows with each one published.
+    """The fleet at one moment, for one view.
 
     `rows` are sorted and filtered, `total` sums them, `hidden` counts the rows that the filter left out.
     `recent_tokens` and `recent_cost` (micro-dollars) are the whole scope's last 15 minutes in slices of 5 s,
@@ -222,7 +222,6 @@ class Snapshot:
     away and `total` is just that. `incidents` are the latest errors and what followed them, newest first.
     """
 
-    seq: int
     at: int
     view: View
     rows: tuple[Row, ...]

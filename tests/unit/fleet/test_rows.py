@@ -306,8 +306,8 @@ def test_groups_and_labels() -> None:
 
 def test_a_snapshot_carries_what_it_was_given() -> None:
     source = SourceStatus("demo:")
-    snapshot = fleet().snapshot(View(), NOW, 7, (source,))
-    assert (snapshot.seq, snapshot.at, snapshot.sources, snapshot.rows) == (7, NOW, (source,), ())
+    snapshot = fleet().snapshot(View(), NOW, (source,))
+    assert (snapshot.at, snapshot.sources, snapshot.rows) == (NOW, (source,), ())
     assert (snapshot.total.label, snapshot.total.agents, snapshot.total.runs) == ("total", 0, None)
 
 

@@ -257,7 +257,7 @@ def test_looks_differ_only_when_the_line_would() -> None:
 
 def test_a_filter_makes_nothing_hotter() -> None:
     one = row(usd_per_hour=1.6)
-    alone = Snapshot(1, START, View(), (one,), row("total", usd_per_hour=1.6), (), unfiltered=Rate(100.0))
+    alone = Snapshot(START, View(), (one,), row("total", usd_per_hour=1.6), (), unfiltered=Rate(100.0))
     assert look(one, alone.fleet, START, UNICODE).share == at(one).share < 2
 
 
