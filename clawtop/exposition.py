@@ -5,6 +5,7 @@ in `clawtop_unpriced_calls_total` and not in the cost. Label values are made pri
 are one series.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ OTHER = "(other)"
 """The agent of what is beyond that."""
 
 _PICO = 10**12
+STANDS_MS = 150_000
+"""OpenClaw exports its metrics once a minute and its spans when they end: by then they have found each other."""
 _LONGEST_LABEL = 200
 
 Labels = tuple[str, ...]
@@ -65,15 +68,17 @@ _RUNS = (
 class Exposition:
     """The series of one process lifetime: `most` label sets have series of their own; `started` is Unix ms.
 
+    What may yet prove to be another's is handed out once it has stood for `stands` ms.
+
     Who comes first has a series of its own, of those that come together the ones with most tokens. Who came too late
     stays in OTHER, so that nothing there ever goes down.
     """
 
-    def __init__(self, most: int, *, started: int) -> None:
+    def __init__(self, most: int, *, started: int, stands: int = STANDS_MS) -> None:
         self._started = started
         self._most = most
-        self._usage = _Counters(most, _OF_USAGE, lambda labels: (*labels[:2], "", "", labels[4]))
-        self._runs = _Counters(most, _OF_RUNS, lambda labels: (*labels[:2], "", ""))
+        self._usage = _Counters(most, _OF_USAGE, lambda labels: (*labels[:2], "", "", labels[4]), stands)
+        self._runs = _Counters(most, _OF_RUNS, lambda labels: (*labels[:2], "", ""), stands)
         self._priced: set[Labels] = set()
         self._stated: dict[Labels, None] = {}
         self._unstated = 0
@@ -90,8 +95,11 @@ class Exposition:
 
     def _take(self, usage: Usage) -> Iterator[core.Metric]:
         moved, self._folds = usage.folds != self._folds, usage.folds
-        self._usage.take(_summed((_labels(cell), _usage_counts(cell)) for cell in _spending(usage)), moved=moved)
-        self._runs.take(_summed((_labels(cell)[:4], _run_counts(cell)) for cell in usage.cells), moved=moved)
+        open_ = {_labels(cell) for cell in usage.cells if cell.provisional}
+        counts = _summed((_labels(cell), _usage_counts(cell)) for cell in _spending(usage))
+        self._usage.take(counts, open_, usage.at, moved=moved)
+        runs = _summed((_labels(cell)[:4], _run_counts(cell)) for cell in usage.cells)
+        self._runs.take(runs, {labels[:4] for labels in open_}, usage.at, moved=moved)
         self._priced |= {self._usage.place(_labels(cell)) for cell in usage.cells if cell.priced}
         blind: dict[Labels, frozenset[str]] = {}
         for agent in usage.agents:
@@ -186,7 +194,8 @@ _FIRST_TO_TELL = (State.RUNNING, State.ERROR, State.IDLE, State.UNKNOWN)
 
 def once(usage: Usage) -> str:
     """All that was counted, for a single look: without a bound, because nothing comes after it."""
-    return Exposition(max(1, len(usage.cells) + len(usage.agents)), started=usage.at).text(usage).decode()
+    most = max(1, len(usage.cells) + len(usage.agents))
+    return Exposition(most, started=usage.at, stands=0).text(usage).decode()
 
 
 class _Families(Collector):
@@ -200,16 +209,19 @@ class _Families(Collector):
 class _Counters:
     """Counts by label set that never go down, for at most `most` sets; the rest is added up under OTHER.
 
-    What the fleet has moved from one set to a coarser one (`coarser` says which) stays where it was handed out.
+    What the fleet has moved from one set to a coarser one (`coarser` says which) stays where it was handed out. What
+    may yet prove to be another set's is handed out once it has stood for a while.
     """
 
-    def __init__(self, most: int, names: Labels, coarser: Callable[[Labels], Labels]) -> None:
+    def __init__(self, most: int, names: Labels, coarser: Callable[[Labels], Labels], stands: int) -> None:
         self._most = most
+        self._stands = stands
         self._other: Labels = ("", OTHER, *("",) * (len(names) - 2))
         self._coarser = coarser
         self._before: Mapping[Labels, Counts] = {}
         self._real: dict[Labels, Counts] = {}
         self._shown: dict[Labels, Counts] = {}
+        self._kept_back: dict[Labels, deque[tuple[int, Counts]]] = {}
         self.left_over = 0
         """How many sets have no series of their own now."""
 
@@ -220,9 +232,14 @@ class _Counters:
         """Under which labels a set is counted."""
         return labels if labels in self._shown else self._other
 
-    def take(self, now: Mapping[Labels, Counts], *, moved: bool) -> None:
-        """Take over what is counted now; `moved` says that the fleet moved counts since the last time."""
+    def take(self, now: Mapping[Labels, Counts], provisional: Iterable[Labels], at: int, *, moved: bool) -> None:
+        """Take over what is counted at `at` (Unix ms); of the `provisional` sets some may yet move to another one.
+
+        `moved` says that the fleet moved counts since the last time.
+        """
         self._admit(now)
+        for labels in provisional:
+            self._kept_back.setdefault(self.place(labels), deque())
         changes: list[tuple[Labels, Counts]] = []
         for labels in self._before.keys() | now.keys():
             before, after = self._before.get(labels), now.get(labels)
@@ -238,6 +255,8 @@ class _Counters:
         # all of them first: what moved has left one set before it has come to the other
         for place, grown in _summed(changes).items():
             self._add(place, grown)
+        for place in self._kept_back:
+            self._hand_out(place, at)
         self._before = now
 
     def _admit(self, now: Mapping[Labels, Counts]) -> None:
@@ -251,8 +270,21 @@ class _Counters:
     def _add(self, place: Labels, grown: Counts) -> None:
         known = self._real.get(place)
         real = self._real[place] = grown if known is None else _sum(known, grown)
-        shown = self._shown.get(place, _nothing(real))
-        self._shown[place] = tuple([max(a, b) for a, b in zip(shown, real, strict=True)])
+        shown = self._shown.setdefault(place, _nothing(real))
+        if place not in self._kept_back:
+            self._shown[place] = tuple(map(max, shown, real))
+
+    def _hand_out(self, place: Labels, at: int) -> None:
+        """What has stood for as long as it has to: the least of all looks since then."""
+        if place not in self._real:
+            return
+        looks = self._kept_back[place]
+        looks.append((at, self._real[place]))
+        while len(looks) > 1 and looks[1][0] <= at - self._stands:
+            looks.popleft()
+        if looks[0][0] <= at - self._stands:
+            least = tuple(map(min, *(counts for _, counts in looks))) if len(looks) > 1 else looks[0][1]
+            self._shown[place] = tuple(map(max, self._shown[place], least))
 
 
 class _Skips:

@@ -240,11 +240,12 @@ def _append(columns: "tuple[array[int], array[int]]", mark: int, at: int) -> Non
 
 
 class Cell:
-    """What has one CellKey, and what its host's config says a million tokens cost."""
+    """What has one CellKey, what its host's config says a million tokens cost, and whether some of it may move away."""
 
-    __slots__ = ("agent", "key", "price")
+    __slots__ = ("agent", "key", "price", "provisional")
 
     def __init__(self, key: CellKey, agent: Agent, price: Price | None) -> None:
         self.key = key
         self.agent = agent
         self.price = price
+        self.provisional = False

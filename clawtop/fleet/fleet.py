@@ -246,6 +246,7 @@ class Fleet:
             strand = self._store.standing(key, provider, model, when[0], tally)
         else:
             strand = self._store.strand(key, provider, model)
+        strand.cell.provisional |= event.provisional
         called = event.calls > 0 or any(event.tokens)
         if called:
             strand.called = max(strand.called, when[0])

@@ -17,6 +17,7 @@ _Name = tuple[str, str, str | None, str | None, str | None]
 def usage_of(strands: Iterable[Strand], scope: Scope) -> tuple[tuple[CellUsage, ...], tuple[AgentUsage, ...]]:
     """The cells and the agents of a scope."""
     sums: dict[_Name, Spend] = {}
+    provisional: set[_Name] = set()
     agents: dict[Agent, None] = {}
     for cell, tally in _tallies(strands).items():
         key = cell.key
@@ -28,7 +29,10 @@ def usage_of(strands: Iterable[Strand], scope: Scope) -> tuple[tuple[CellUsage, 
         if spend is None:
             spend = sums[name] = Spend()
         spend.add(cell, tally)
-    return tuple(_cell(name, spend) for name, spend in sums.items()), tuple(map(_agent, agents))
+        if cell.provisional:
+            provisional.add(name)
+    cells = (_cell(name, spend, provisional=name in provisional) for name, spend in sums.items())
+    return tuple(cells), tuple(map(_agent, agents))
 
 
 def about_of(agent: Agent) -> About:
@@ -52,7 +56,7 @@ def _tallies(strands: Iterable[Strand]) -> dict[Cell, int]:
     return tallies
 
 
-def _cell(name: _Name, spend: Spend) -> CellUsage:
+def _cell(name: _Name, spend: Spend, *, provisional: bool) -> CellUsage:
     counters = unpacked(spend.tally)
     return CellUsage(
         *name,
@@ -60,6 +64,7 @@ def _cell(name: _Name, spend: Spend) -> CellUsage:
         cost=spend.cost,
         priced=basis_of(counters, spend.priced_calls, spend.unpriced) is not Basis.UNKNOWN,
         counters=counters_of(counters, spend.unpriced),
+        provisional=provisional,
     )
 
 

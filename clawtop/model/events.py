@@ -65,7 +65,8 @@ class Increase:
     `cost` is micro-dollars, 0 where another Increase tells it, None where nothing does: the tokens then have their
     list price; `unpriced_calls` are those that are known to have none, whose tokens no cost covers. `latencies` are
     (milliseconds, how many). A counter's first value stands at the counter's start.
-    An Increase whose numbers are negative takes back, at the same `at`, what proved to be somebody else's.
+    An Increase whose numbers are negative takes back, at the same `at`, what proved to be somebody else's; one that
+    is `provisional` may be taken back.
     """
 
     key: Key
@@ -89,6 +90,7 @@ class Increase:
     unpriced_calls: int = 0
     latencies: tuple[tuple[int, int], ...] = ()
     cache_write_1h: int = 0
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ class CellUsage:
     """What one agent counted for one project, user and model (`provider/model`); None is not known.
 
     `cost` is millionths of a micro-dollar, of the calls whose price is known; `priced` is off where no call has one.
+    What is `provisional` may yet prove to be another's.
     """
 
     host: str
@@ -22,6 +23,7 @@ class CellUsage:
     cost: int
     priced: bool
     counters: Counters
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

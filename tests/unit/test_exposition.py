@@ -14,13 +14,14 @@ from prometheus_client import openmetrics  # noqa: F401 - the submodule is not i
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from clawtop.exposition import OTHER, Exposition
+from clawtop.exposition import OTHER, STANDS_MS, Exposition, once
 from clawtop.fleet.store import Limits
 from clawtop.model.events import (
     Aborted,
     Blind,
     Compaction,
     Event,
+    Increase,
     Price,
     PriceList,
     Resolution,
@@ -244,6 +245,30 @@ def test_what_the_fleet_folds_stays_where_it_was_handed_out() -> None:
     again = read(exposition.text(made.usage(ALL, NOW)))
     assert value(again, "clawtop_calls_total", project="p0") == 2
     assert sum(of(again, "clawtop_calls_total").values()) == 21
+
+
+def test_what_may_prove_to_be_anothers_is_handed_out_once_it_has_stood() -> None:
+    made, exposition = fleet(), Exposition(1000, started=NOW)
+
+    def scraped(after: int) -> dict[str, float | None]:
+        found = read(exposition.text(made.usage(ALL, NOW + after)))
+        kinds = {agent: of(found, "clawtop_tokens_total", agent=agent, kind="input") for agent in ("app", "planner")}
+        return {agent: sum(each.values()) for agent, each in kinds.items()}
+
+    def grown(name: str, agent: str, amount: int) -> Increase:
+        key = Key("local", agent)
+        return Increase(key, NOW, name, "mock", "normal", Tokens(amount), 0, calls=amount, provisional=True)
+
+    made.fold(grown("a", "app", 100))
+    assert scraped(0) == {"app": 0, "planner": 0}
+    made.fold(grown("-a", "app", -70))
+    made.fold(grown("b", "planner", 70))
+    assert scraped(30_000) == {"app": 0, "planner": 0}
+    assert scraped(STANDS_MS) == {"app": 30, "planner": 0}
+    assert scraped(STANDS_MS + 30_000) == {"app": 30, "planner": 70}
+    assert 'agent="app",host="local",kind="input",model="mock/normal",project="",user=""} 30.0' in once(
+        made.usage(ALL, NOW)
+    )
 
 
 def test_a_price_that_becomes_known_lowers_nothing() -> None:

@@ -113,6 +113,7 @@ def _increase(place: Place, amounts: Amounts, *, priced: bool) -> Increase | Non
         errors=amounts.errors,
         tool_calls=amounts.tool_calls,
         tool_errors=amounts.tool_errors,
+        provisional=True,
     )
 
 
@@ -146,4 +147,5 @@ def _named(event: Increase, name: str, latencies: Latencies = ()) -> Increase:
         tool_calls=event.tool_calls,
         tool_errors=event.tool_errors,
         latencies=latencies,
+        provisional=event.provisional,
     )
