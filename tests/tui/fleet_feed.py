@@ -310,6 +310,8 @@ def _grouped(rows: Sequence[Row], by: Grouping) -> list[Row]:
                 label=f"agent:{each.label}:{by.value}-{n}",
                 group=(*each.group, by.value, str(n)),
                 cost=each.cost // n,
+                sessions=1,
+                runs=1,
             )
             for each in rows
             for n in (1, 2, 3)

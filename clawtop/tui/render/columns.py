@@ -88,6 +88,8 @@ _PLAN = (
     ("trend", 24), ("name", 40), ("trend", 60),
 )  # fmt: skip
 """What room is used for, the most important first: a column is there from its first step on, then gets wider."""
+_PLANS = {Grouping.MODEL: (*_PLAN[:4], ("name", 17), *_PLAN[4:])}
+"""Plans of their own, for rows whose names need the room that a column of that kind gets."""
 
 
 class Place(NamedTuple):
@@ -124,7 +126,7 @@ def layout(
     """
     room = width - GUTTER - 1
     widths: dict[str, int] = {}
-    for name, wanted in (*((each, BY_ID[each].width) for each in chosen), *_PLAN):
+    for name, wanted in (*((each, BY_ID[each].width) for each in chosen), *_PLANS.get(grouping, _PLAN)):
         column = BY_ID[name]
         if name in hidden or (chosen and name not in chosen) or grouping in column.but:
             continue

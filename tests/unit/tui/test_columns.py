@@ -220,7 +220,12 @@ def test_a_model_s_row_is_shortened_like_a_model() -> None:
     assert model("anthropic/claude-sonnet-4-5-20250929") == "claude-sonnet-4-5"
     assert model("anthropic/claude-opus-4-5", 25) == "anthropic/claude-opus-4-5"
     assert model("anthropic/claude-opus-4-5", 12) == "…de-opus-4-5"
-    assert {title(place.column, View(group_by=Grouping.MODEL)) for place in layout(40, Grouping.MODEL)} >= {"model"}
+    assert ids(layout(40, Grouping.MODEL)) == ["state", "name", "usd_per_hour", "cost"]
+    (name,) = [place for place in layout(80, Grouping.MODEL) if place.column.id == "name"]
+    assert (name.width >= len("claude-sonnet-4-5"), title(name.column, View(group_by=Grouping.MODEL))) == (
+        True,
+        "model",
+    )
 
 
 def test_a_session_s_name_does_not_repeat_the_agent_beside_it() -> None:
