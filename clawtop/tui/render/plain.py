@@ -8,8 +8,13 @@ from rich.cells import cell_len, get_character_cell_size
 from clawtop.plain import MARK, shown
 
 _MARKS_EACH = 2
+_GLUE_EACH = 4
 _EMOJI = "[\u2190-\u2bff\U0001f000-\U0001faff]"
-_EMOJI_GLUE = re.compile(f"(?<={_EMOJI})(?:\ufe0f\u200d?|\u200d)(?={_EMOJI})|(?<={_EMOJI})\ufe0f")
+_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
+_EMOJI_GLUE = re.compile(
+    f"(?<={_EMOJI})(?:\ufe0f\u200d?|\u200d)(?={_EMOJI})|(?<={_EMOJI})\ufe0f"
+    "|(?<=[\u2190-\u2bff\U0001f000-\U0001f3fa\U0001f400-\U0001faff\ufe0f])[\U0001f3fb-\U0001f3ff]"
+)
 
 
 @lru_cache(8192)
@@ -17,16 +22,16 @@ def printable(text: str, width: int | None = None, *, ascii_only: bool = False) 
     """`text` in at most `width` cells, with a visible mark for each character that must not be printed.
 
     Those are controls, bidi and format characters, anything invisible, private, unassigned or half a surrogate
-    pair, and combining marks beyond two on a letter or with nothing before them. What only joins or colours two
-    emoji is left out without a mark: terminals disagree how wide the result is. What does not fit ends in `…` (`~`
-    with `ascii_only`, which also marks everything outside ASCII).
+    pair, combining marks beyond two on a letter or with nothing before them, and skin tones on no emoji. What only
+    joins or colours emoji is left out without a mark: terminals disagree how wide the result is. What does not fit
+    ends in `…` (`~` with `ascii_only`, which also marks everything outside ASCII).
     """
     if text.isascii() and text.isprintable():
         clean = text
     else:
         # A long hostile text costs what is shown of it, not what there is: each shown cell has at most
-        # 1 + _MARKS_EACH characters, and one more cell tells that something is missing.
-        part = text if width is None else text[: (width + 1) * (3 + _MARKS_EACH)]
+        # 1 + _GLUE_EACH + _MARKS_EACH characters, and one more cell tells that something is missing.
+        part = text if width is None else text[: (width + 1) * (1 + _GLUE_EACH + _MARKS_EACH)]
         clean = _cleaned(_EMOJI_GLUE.sub("", part), ascii_only=ascii_only)
     return clean if width is None else cut(clean, width, "~" if ascii_only else "…")
 
@@ -37,7 +42,7 @@ def _cleaned(text: str, *, ascii_only: bool) -> str:
     marks = _MARKS_EACH
     for char in text:
         seen = shown(char)
-        if not seen or (ascii_only and not seen.isascii()):
+        if not seen or seen in _TONES or (ascii_only and not seen.isascii()):
             out.append(mark)
             marks = 0
         elif get_character_cell_size(seen):

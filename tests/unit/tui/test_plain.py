@@ -10,7 +10,9 @@ from clawtop.tui.render.plain import cut, middle, printable, tail
 
 ANYTHING = st.text(st.characters(), max_size=80)
 NASTY = st.text(
-    st.sampled_from("a界é\u0301\u200b\u202e\u2066\x1b\x9b\x07\n\ud800\ufeff\u00ad\U000e0041\ufe0f\u200d❤👩\u3000[]"),
+    st.sampled_from(
+        "a界é\u0301\u200b\u202e\u2066\x1b\x9b\x07\n\ud800\ufeff\u00ad\U000e0041\ufe0f\u200d\U0001f3fd❤👩\u3000[]"
+    ),
     max_size=40,
 )
 
@@ -35,6 +37,12 @@ NASTY = st.text(
         ("\u2764\ufe0f\u200d\U0001f525", "\u2764\U0001f525"),
         ("\U0001f469\u200d", f"\U0001f469{MARK}"),
         ("a\ufe0fb", f"a{MARK}b"),
+        ("deploy \U0001f44d\U0001f3fd", "deploy \U0001f44d"),
+        ("\u261d\ufe0f\U0001f3ff up", "\u261d up"),
+        ("\U0001f469\U0001f3fd\u200d\U0001f4bb", "\U0001f469\U0001f4bb"),
+        ("\U0001f44d\U0001f3fd\U0001f3fd", f"\U0001f44d{MARK}"),
+        ("\u754c\U0001f3fd", f"\u754c{MARK}"),
+        ("\U0001f3fd", MARK),
         ("界", "界"),
     ],
 )
