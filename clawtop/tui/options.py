@@ -8,6 +8,8 @@ from clawtop.model.snapshot import View
 from clawtop.tui.keys import keymap
 from clawtop.tui.render.columns import BY_ID, unknown
 
+_COERCED = frozenset({"C.UTF-8", "C.utf8"})
+
 
 class Colours(StrEnum):
     """What a terminal can show. `true` also serves 256 colours: each is rounded to the nearest of those."""
@@ -63,5 +65,9 @@ def colours(environ: Mapping[str, str]) -> Colours:
 
 def needs_ascii(environ: Mapping[str, str]) -> bool:
     """Whether that terminal's locale or font has only ASCII: a locale that is not UTF-8, or the Linux console."""
-    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    kind, lang = environ.get("LC_CTYPE") or "", environ.get("LANG") or ""
+    # Python itself puts this LC_CTYPE into its environment where the locale is C or does not exist (PEP 538). Without
+    # a LANG that is the rule in a container, whose terminal can do more than its locale.
+    coerced = kind in _COERCED and bool(lang)
+    locale = environ.get("LC_ALL") or (lang if coerced else kind or lang)
     return environ.get("TERM") == "linux" or bool(locale and "utf" not in locale.casefold())

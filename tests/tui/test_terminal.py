@@ -77,8 +77,15 @@ def test_no_color_means_none(term: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "environ"),
-    [(["--ascii"], {}), ([], {"LC_ALL": "C"}), ([], {"LC_ALL": "POSIX"}), ([], {"TERM": "linux"})],
-    ids=["--ascii", "C", "POSIX", "linux"],
+    [
+        (["--ascii"], {}),
+        ([], {"LC_ALL": "C"}),
+        ([], {"LC_ALL": "POSIX"}),
+        ([], {"LANG": "C"}),
+        ([], {"LANG": "en_US.ISO-8859-1"}),
+        ([], {"TERM": "linux"}),
+    ],
+    ids=["--ascii", "C", "POSIX", "LANG", "Latin-1", "linux"],
 )
 def test_ascii_where_nothing_else_is_safe(arguments: list[str], environ: dict[str, str]) -> None:
     said = played(*arguments, **{"TERM": "xterm-256color", **environ})

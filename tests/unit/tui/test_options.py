@@ -30,6 +30,14 @@ def test_what_colours_a_terminal_has(environ: dict[str, str], wanted: Colours) -
         ({"LC_ALL": "C", "LANG": "en_GB.UTF-8"}, True),
         ({"LANG": "de_DE.ISO-8859-1"}, True),
         ({"LANG": "C.UTF-8", "TERM": "linux"}, True),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, True),
+        ({"LANG": "POSIX", "LC_CTYPE": "C.utf8"}, True),
+        ({"LANG": "en_US.ISO-8859-1", "LC_CTYPE": "C.UTF-8"}, True),
+        ({"LANG": "en_GB.UTF-8", "LC_CTYPE": "C.UTF-8"}, False),
+        ({"LC_CTYPE": "C.UTF-8"}, False),
+        ({"LANG": "", "LC_CTYPE": "C.UTF-8"}, False),
+        ({"LANG": "C", "LC_CTYPE": "en_GB.UTF-8"}, False),
+        ({"LANG": "C", "LC_ALL": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}, False),
     ],
 )
 def test_where_only_ascii_is_safe(environ: dict[str, str], wanted: bool) -> None:
