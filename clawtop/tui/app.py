@@ -29,6 +29,7 @@ from clawtop.tui.screens.acting import ActingScreen
 from clawtop.tui.screens.fleet import FleetScreen
 from clawtop.tui.screens.question import Leaving, Question
 from clawtop.tui.screens.reader import HelpScreen, Reader
+from clawtop.tui.screens.room import too_small
 from clawtop.tui.themes import BASIC, OWN
 
 _Told = TypeVar("_Told")
@@ -239,7 +240,15 @@ class ClawtopApp(App[int]):
         """The palette has what the keys do."""
         for command in self.commands():
             if command.name != "palette" and screen is self.fleet:
-                yield SystemCommand(command.about, f"key {', '.join(command.keys)}", self._runner(command.action))
+                keys_now = f"key {', '.join(command.keys)}" if command.keys else "no key"
+                yield SystemCommand(f"{command.short}: {command.about}", keys_now, self._runner(command.action))
+
+    def action_command_palette(self) -> None:
+        """Find a command by its name; all there are belong to the table."""
+        if self.screen is not self.fleet:
+            self.say("commands are found by their names from the table: go back there first")
+        elif not too_small(self.size):
+            super().action_command_palette()
 
     def _runner(self, action: str) -> Callable[[], Any]:
         async def run() -> None:
@@ -289,4 +298,6 @@ def run_screen(feed: Feed, options: ScreenOptions) -> int:
 
     Keys that cannot be mapped and columns that do not exist are told on the screen and left out.
     """
-    return ClawtopApp(feed, options).run(mouse=options.mouse) or 0
+    app = ClawtopApp(feed, options)
+    app.run(mouse=options.mouse)
+    return app.return_code or 0

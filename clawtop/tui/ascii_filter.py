@@ -7,7 +7,11 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-_KNOWN = {"…": "~", "•": "*", "▌": "|", "▐": "|", "│": "|", "┃": "|", "▁": "-", "▔": "-", "─": "-", "━": "-"}
+_KNOWN = {
+    "…": "~", "•": "*", "–": "-", "—": "-", "▌": "|", "▐": "|", "│": "|", "┃": "|", "▁": "-", "▔": "-", "─": "-",
+    "━": "-", **dict.fromkeys("▂▃▄▅▆▇▉▊▋▍▎▏", " "),
+}  # fmt: skip
+"""Parts of a block are the ends of a scrollbar: their background says enough."""
 
 
 class AsciiOnly(LineFilter):

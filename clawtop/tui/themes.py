@@ -61,7 +61,7 @@ BASIC = Theme(
         "muted": "ansi_default",
         "faint": "ansi_bright_black",
         "title": "ansi_default",
-        "headline": "ansi_bright_white",
+        "headline": "ansi_default",
         "hot": "ansi_bright_red",
         "warm": "ansi_yellow",
         "mild": "ansi_yellow",

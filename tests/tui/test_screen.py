@@ -351,7 +351,7 @@ async def test_it_fits_any_size(size: tuple[int, int]) -> None:
         assert "$" in lines(app)[0] + lines(app)[4]
 
 
-@pytest.mark.parametrize("size", [(39, 24), (80, 9), (10, 3)])
+@pytest.mark.parametrize("size", [(39, 24), (80, 9), (10, 3), (1, 1)])
 async def test_it_says_when_there_is_too_little_room(size: tuple[int, int]) -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(80, 24)) as pilot:
@@ -379,7 +379,8 @@ async def test_the_palette_has_every_command() -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(100, 40)) as pilot:
         titles = {command.title for command in app.get_system_commands(app.screen)}
-        assert titles == {binding.tooltip for binding in (*keys.FLEET, *keys.ACT, *keys.APP) if binding.id != "palette"}
+        bindings = [each for each in (*keys.FLEET, *keys.ACT, *keys.APP) if each.id != "palette"]
+        assert titles == {f"{each.description}: {each.tooltip}" for each in bindings}
         await pilot.press("ctrl+p")
         await pilot.pause()
         await pilot.press(*"stands for", "enter")

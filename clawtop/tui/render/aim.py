@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clawtop.model.commands import Target
+from clawtop.model.selection import Scope
 from clawtop.model.snapshot import OF_ONE_AGENT, Grouping, Row, Snapshot, View
 from clawtop.tui.render.detail import exactly
 
-_OF_MANY = {Grouping.PROJECT: "projects", Grouping.USER: "users", Grouping.HOST: None}
+_OF_MANY = {Grouping.PROJECT, Grouping.USER, Grouping.HOST}
 
 
 class Aim(NamedTuple):
@@ -19,19 +20,24 @@ class Aim(NamedTuple):
     refusal: str | None = None
 
 
-def aim(rows: Sequence[Row], view: View) -> Aim:
-    """What a command on these rows of `view` is aimed at."""
+def aim(rows: Sequence[Row], view: View, group_key: str | None = None) -> Aim:
+    """What a command on these rows of `view` is aimed at; `group_key` groups rows otherwise, as people read it."""
     grouping = view.group_by
     if not rows:
         return Aim(refusal="no row is selected")
     if grouping in OF_ONE_AGENT:
         return Aim(_targets(rows))
     if grouping not in _OF_MANY:
-        return Aim(refusal=f"a {grouping.value} row is no agent: group by agent (g), then choose whom to stop")
-    field = _OF_MANY[grouping]
+        how = f"group by agent ({group_key})" if group_key else "group by agent"
+        return Aim(refusal=f"a {grouping.value} row is no agent: {how}, then choose whom to stop")
+    return Aim(view=View(view.window, Grouping.AGENT, scope=_narrowed(view.scope, rows, grouping)))
+
+
+def _narrowed(scope: Scope, rows: Sequence[Row], grouping: Grouping) -> Scope:
     names = tuple(exactly(row.group[-1]) for row in rows)
-    scope = view.scope if field is None else replace(view.scope, **{field: names})
-    return Aim(view=View(view.window, Grouping.AGENT, scope=scope))
+    if grouping is Grouping.PROJECT:
+        return replace(scope, projects=names)
+    return replace(scope, users=names) if grouping is Grouping.USER else scope
 
 
 def found(snapshot: Snapshot, rows: Sequence[Row], grouping: Grouping) -> tuple[Target, ...]:

@@ -215,7 +215,7 @@ def _side_by_side(blocks: Sequence[Block], room: int) -> list[Line]:
 def _fact(word: str, figure: str, room: int) -> Line:
     if not word:
         return (Span(f"  {figure}", "faint"),)
-    label = min(20, room - _FIGURE - 2)
+    label = max(0, min(20, room - _FIGURE - 2))
     return (Span(f"  {word:<{label}}", "muted"), Span(f"{figure:>{_FIGURE}}", "faint" if figure == "0" else "value"))
 
 

@@ -49,7 +49,7 @@ def _badges(snapshot: Snapshot, more: Sequence[str]) -> Sequence[str]:
 def spent(snapshot: Snapshot) -> str:
     """Dollars in the window, with their sign: $12.34, $?, $1.38+?."""
     total = snapshot.total
-    if unpriced(total):
+    if unpriced(total) or total.known_cost is None:
         return "$?"
     return f"${money(total.cost)}{'+?' if total.counters.unpriced_calls > 0 else ''}"
 
@@ -86,6 +86,7 @@ def _facts(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Chip, ...]:
     tokens: Line = (Span(si(total.tokens_per_min), "value"), Span(" tok/m", "muted"))
     split = () if kinds is None else _split(kinds)
     errors = total.counters.errors
+    down = any(source.health is Health.DOWN for source in snapshot.sources)
     return (
         Chip(1, tokens),
         Chip(4, split),
@@ -93,7 +94,7 @@ def _facts(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Chip, ...]:
         Chip(
             0, (Span(known(si(errors), total, "errors", glyphs), "bad" if errors else "value"), Span(" err", "muted"))
         ),
-        Chip(3, trouble(snapshot.sources, glyphs)),
+        Chip(-1 if down else 3, trouble(snapshot.sources, glyphs)),
     )
 
 

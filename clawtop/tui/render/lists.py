@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 from clawtop.model.snapshot import Grouping, Row, Snapshot, View
 from clawtop.tui.render.cells import cost, heat, look, share, usd_per_hour
-from clawtop.tui.render.columns import COLUMNS, title
+from clawtop.tui.render.columns import BY_ID, COLUMNS, Column, title
+from clawtop.tui.render.detail import exactly
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Line, Span, fit, right
 from clawtop.tui.render.plain import printable
 
 EVERYTHING = "*"
-"""The value of the line that takes a choice back."""
+"""The value of the line that takes a choice back: the glob that means any; a project of that name has another."""
 
 
 class Item(NamedTuple):
@@ -53,12 +54,18 @@ def sorts(view: View, glyphs: Glyphs) -> tuple[Item, ...]:
     return tuple(
         Item(
             column.id,
-            _pair(f"{title(column, view)}{f' {arrow}' if column.sort == view.sort else ''}", column.about),
-            f"{title(column, view)} {column.about}",
+            _pair(f"{_called(column, view)}{f' {arrow}' if column.sort == view.sort else ''}", column.about),
+            f"{_called(column, view)} {column.about}",
         )
         for column in COLUMNS
         if column.sort is not None
     )
+
+
+def _called(column: Column, view: View) -> str:
+    """A column's title; where rows stand for what another column shows, the one of their names is called by its id."""
+    words = title(column, view)
+    return column.id if column.id == "name" and words in BY_ID else words
 
 
 def columns(view: View, hidden: Collection[str]) -> tuple[Item, ...]:
@@ -66,21 +73,24 @@ def columns(view: View, hidden: Collection[str]) -> tuple[Item, ...]:
     return tuple(
         Item(
             column.id,
-            (Span("[ ] " if column.id in hidden else "[x] ", "accent"), *_pair(title(column, view), column.about)),
-            f"{title(column, view)} {column.about}",
+            (Span("[ ] " if column.id in hidden else "[x] ", "accent"), *_pair(_called(column, view), column.about)),
+            f"{_called(column, view)} {column.about}",
         )
         for column in COLUMNS
     )
 
 
 def projects(snapshot: Snapshot, glyphs: Glyphs) -> tuple[Item, ...]:
-    """Every project with what it spends, the most expensive first, after a line for all of them."""
+    """Every project with what it spends, the most expensive first, after a line for all of them.
+
+    Their values are the globs of a scope.
+    """
     rows = sorted(snapshot.rows, key=lambda row: (-row.cost, row.label))
     return (
         Item(EVERYTHING, _spend("all projects", snapshot.total, snapshot, glyphs), "all projects"),
         *(
             Item(
-                row.group[-1],
+                exactly(row.group[-1]),
                 _spend(printable(row.label, ascii_only=glyphs.ascii_only), row, snapshot, glyphs),
                 row.label,
             )

@@ -25,8 +25,8 @@ def moved(cursor: int | None, step: int, count: int, last: int = 0) -> int | Non
 
 
 def aimed(rows: Mapping[Group, Row], cursor: Group | None, tagged: Iterable[Group]) -> tuple[Row, ...]:
-    """The rows that a command is about: the tagged ones that are shown, else the one under the cursor."""
-    marked = tuple(rows[group] for group in tagged if group in rows)
+    """The rows that a command is about: the tagged ones that are there, else, without any tag, that of the cursor."""
+    marked = tuple(tagged)
     if marked:
-        return marked
+        return tuple(rows[group] for group in marked if group in rows)
     return (rows[cursor],) if cursor is not None and cursor in rows else ()

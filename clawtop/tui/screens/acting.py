@@ -72,7 +72,10 @@ class ActingScreen(FleetScreen):
 
     def _ask(self, act: Act, rows: Sequence[Row], *, whole_filter: bool = False) -> None:
         view = self._snapshot.view
-        aimed = aim.aim(rows, view)
+        if not rows and self.table.tagged:
+            self._desk.say(_all_hidden(len(self.table.tagged), self._desk.key_of("tag.none")), wrong=True)
+            return
+        aimed = aim.aim(rows, view, self._desk.key_of("group"))
         if aimed.refusal is not None:
             self._desk.say(aimed.refusal, wrong=True)
             return
@@ -132,6 +135,11 @@ class ActingScreen(FleetScreen):
         """Show another snapshot, and what has waited until the table was seen again."""
         super().take(snapshot)
         self._open_next()
+
+
+def _all_hidden(count: int, key: str | None) -> str:
+    what = "the tagged row is" if count == 1 else f"all {count} tagged rows are"
+    return f"{what} hidden: show them again, or take all tags away{f' ({key})' if key else ''}"
 
 
 def _nothing_held(targets: Sequence[Target]) -> str:

@@ -12,6 +12,7 @@ from textual.widget import Widget
 from clawtop.tui.render import foot
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Line
+from clawtop.tui.screens.room import LEAST_HEIGHT, LEAST_WIDTH, TooSmall, mark, too_small
 from clawtop.tui.widgets.page import Page
 from clawtop.tui.widgets.painted import Lines
 
@@ -48,6 +49,7 @@ class Box(ModalScreen[Answer]):
             yield self._page
             yield from self.more()
             yield self._foot
+        yield TooSmall()
 
     def more(self) -> Sequence[Widget]:
         """What stands between the lines and the keys."""
@@ -71,11 +73,16 @@ class Box(ModalScreen[Answer]):
 
     def on_resize(self) -> None:
         """Write it again in the new size."""
+        mark(self)
         self.write()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Nothing is answered that cannot be seen."""
+        return not too_small(self.app.size)
 
     def write(self) -> None:
         """Show the box as it is now."""
-        columns, lines = self.app.size
+        columns, lines = max(LEAST_WIDTH, self.app.size.width), max(LEAST_HEIGHT, self.app.size.height)
         width = max(10, min(_WIDTH, columns) - _SIDES)
         head = self.head(width, roomy=lines >= _ROOMY)
         body = self.body(width)
@@ -92,4 +99,4 @@ class Box(ModalScreen[Answer]):
 
     def action_scroll(self, step: int) -> None:
         """Scroll by lines."""
-        self._page.scroll_to(y=self._page.scroll_offset.y + step, animate=False, immediate=True)
+        self._page.scroll_by(step)

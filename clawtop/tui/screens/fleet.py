@@ -14,17 +14,17 @@ from clawtop.tui import keys
 from clawtop.tui.desk import Desk
 from clawtop.tui.render import empty, foot, header, lists
 from clawtop.tui.render.columns import BY_ID, COLUMNS, Column, next_sort
-from clawtop.tui.render.detail import exactly
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Span
 from clawtop.tui.render.outcome import standing
 from clawtop.tui.screens.picker import Picker, Toggles
 from clawtop.tui.screens.reader import DetailScreen, SourcesScreen
+from clawtop.tui.screens.room import TooSmall, mark
 from clawtop.tui.widgets.filter_line import FilterLine
+from clawtop.tui.widgets.page import Page
 from clawtop.tui.widgets.painted import Lines
 from clawtop.tui.widgets.table import FleetTable, TableHead
 
-LEAST_WIDTH, LEAST_HEIGHT = 40, 10
 _WINDOWS = tuple(Window)
 
 
@@ -44,10 +44,9 @@ class FleetScreen(Screen[None]):
         self._header = Lines(id="header")
         self._head = TableHead(glyphs)
         self.table = FleetTable(glyphs, columns)
-        self._empty = Lines(id="empty")
+        self._empty = Page(id="empty")
         self.filter_line = FilterLine(glyphs)
         self._foot = Lines(id="foot")
-        self._small = Lines(id="small")
 
     def compose(self) -> ComposeResult:
         """Header, titles, table, last line."""
@@ -57,7 +56,7 @@ class FleetScreen(Screen[None]):
         yield self._empty
         yield self.filter_line
         yield self._foot
-        yield self._small
+        yield TooSmall()
 
     def on_mount(self) -> None:
         """Show what there is already."""
@@ -84,12 +83,8 @@ class FleetScreen(Screen[None]):
 
     def on_resize(self) -> None:
         """Fit everything into the new size."""
-        width, height = self.app.size
-        small = width < LEAST_WIDTH or height < LEAST_HEIGHT
-        self.set_class(small, "-small")
-        message = f"terminal too small (need {LEAST_WIDTH}x{LEAST_HEIGHT})"
-        self._small.show(((Span(message),),))
-        self._header.styles.height = header.height(width, height)
+        mark(self)
+        self._header.styles.height = header.height(*self.app.size)
         self._paint()
 
     def _paint(self) -> None:
@@ -99,8 +94,8 @@ class FleetScreen(Screen[None]):
         badges = (*(("FROZEN",) if self._frozen else ()), *((f"{held} HELD",) if held else ()))
         self._header.show(header.header(snapshot, width, lines, self._glyphs, badges))
         self._head.titles(self.table.places, snapshot)
-        demo = self._desk.key_of("demo") if self._desk.offers_demo else None
-        nothing = empty.page(snapshot, width, self._glyphs, demo, self._desk.absent)
+        desk = self._desk
+        nothing = empty.page(snapshot, width, self._glyphs, desk.key_of, desk.absent, demo=desk.offers_demo)
         self.set_class(bool(nothing), "-empty")
         self._empty.show(nothing)
         self._paint_foot()
@@ -108,17 +103,28 @@ class FleetScreen(Screen[None]):
     def _paint_foot(self) -> None:
         snapshot = self._snapshot
         state = foot.status(snapshot.view, self.table.in_sight, len(snapshot.rows), snapshot.hidden, self._glyphs)
-        marks = [Span(f"{len(self.table.tagged)} tagged  ", "accent")] if self.table.tagged else []
+        marks = list(foot.tagged(len(self.table.tagged), self.table.unseen_tags))
+        marks.extend(foot.sorting(snapshot.view, self.table.places, self._glyphs))
         if self.table.follow:
             marks.append(Span("following  ", "accent"))
         row, number = self.table.selected, self.table.strayed
         if row is not None and number is not None:
             marks.extend(foot.away(row.label, number, self._glyphs))
-        hints = (("Enter", "keep"), ("Esc", "take back")) if self.filter_line.is_open else self._desk.hints
-        self._foot.show((foot.foot(hints, (*marks, *state), self.app.size.width),))
+        self._foot.show((foot.foot(self._hints(), (*marks, *state), self.app.size.width),))
+
+    def _hints(self) -> Sequence[tuple[str, str]]:
+        if self.filter_line.is_open:
+            return (("Enter", "keep"), ("Esc", "take back"))
+        key = self._desk.key_of("demo") if self._can_start_demo else None
+        return ((key, "demo"), *self._desk.hints) if key else self._desk.hints
+
+    @property
+    def _can_start_demo(self) -> bool:
+        return self._desk.offers_demo and empty.nothing_found(self._snapshot)
 
     def on_fleet_table_moved(self) -> None:
-        """The last line says which rows are in sight."""
+        """The titles stand above their cells, and the last line says which rows are in sight."""
+        self._head.titles(self.table.places, self._snapshot)
         self._paint_foot()
 
     def on_table_head_picked(self, event: TableHead.Picked) -> None:
@@ -131,24 +137,30 @@ class FleetScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """The demo is offered only where nothing was found."""
         if action == "demo":
-            return self._desk.offers_demo and empty.nothing_found(self._snapshot)
+            return self._can_start_demo
         return True
 
     def action_move(self, step: int) -> None:
-        """Move the cursor."""
-        self.table.move(step)
+        """Move the cursor; without any row, scroll what says why."""
+        if self._empty.lines:
+            self._empty.scroll_by(step)
+        else:
+            self.table.move(step)
 
     def action_page(self, step: int) -> None:
         """Move the cursor by a screen."""
-        self.table.page(step)
+        if self._empty.lines:
+            self._empty.scroll_by(step * max(1, self._empty.size.height - 1))
+        else:
+            self.table.page(step)
 
     def action_home(self) -> None:
         """Go to the first row."""
-        self.table.move(-len(self.table.rows))
+        self.action_move(-len(self.table.rows or self._empty.lines))
 
     def action_end(self) -> None:
         """Go to the last row."""
-        self.table.move(len(self.table.rows))
+        self.action_move(len(self.table.rows or self._empty.lines))
 
     def action_tag(self) -> None:
         """Tag the row under the cursor."""
@@ -161,6 +173,7 @@ class FleetScreen(Screen[None]):
     def action_follow(self) -> None:
         """Keep the selected row in sight, or no longer."""
         self.table.follow = not self.table.follow
+        self.table.keep()
         self.table.reveal()
         self._paint_foot()
 
@@ -173,7 +186,9 @@ class FleetScreen(Screen[None]):
             self.take(self._desk.snapshot)
 
     def action_filter(self) -> None:
-        """Type a filter."""
+        """Type a filter; while one does, what to go back to stays."""
+        if self.filter_line.is_open:
+            return
         self._before = self.view.filter
         self.filter_line.open(self.view.filter.text)
         self._paint_foot()
@@ -212,13 +227,13 @@ class FleetScreen(Screen[None]):
             return
         names = self.view.scope.projects
         items = lists.projects(snapshot, self._glyphs)
-        current = next((item.value for item in items if names == (exactly(item.value),)), lists.EVERYTHING)
+        current = next((item.value for item in items if names == (item.value,)), lists.EVERYTHING)
         title = f"project    {lists.spend_title(snapshot.view)}"
         self.app.push_screen(Picker(title, items, self._glyphs, current), self._choose_project)
 
-    def _choose_project(self, name: str | None) -> None:
-        if name is not None:
-            projects = () if name == lists.EVERYTHING else (exactly(name),)
+    def _choose_project(self, glob: str | None) -> None:
+        if glob is not None:
+            projects = () if glob == lists.EVERYTHING else (glob,)
             self._show(replace(self.view, scope=replace(self.view.scope, projects=projects)))
 
     def action_group(self) -> None:

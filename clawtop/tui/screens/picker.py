@@ -12,8 +12,15 @@ from textual.screen import ModalScreen
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Span
 from clawtop.tui.render.lists import Item, matching
+from clawtop.tui.screens.room import TooSmall, mark, too_small
 from clawtop.tui.widgets.page import Menu
 from clawtop.tui.widgets.painted import Lines
+
+_SHARE = 90
+"""How much of the terminal's height the box may take in percent, as in clawtop.tcss."""
+
+_ROUND = 4
+"""Lines of the box around the menu."""
 
 
 class Picker(ModalScreen[str | None]):
@@ -46,6 +53,7 @@ class Picker(ModalScreen[str | None]):
         with Vertical(id="picker"):
             yield self._head
             yield self.menu
+        yield TooSmall()
 
     def on_mount(self) -> None:
         """Start on the current value."""
@@ -67,13 +75,27 @@ class Picker(ModalScreen[str | None]):
     def _show(self) -> None:
         self._matching = matching(self._items, self._typed)
         self.menu.show([item.line for item in self._matching])
-        self.menu.styles.height = max(1, len(self._matching))
+        self._fit()
         found = Span(
             f"  {self._typed}{self._glyphs.tag}" if self._typed else "  type to narrow",
             "accent" if self._typed else "faint",
         )
         self._head.show(((Span(f" {self._title}", "section"), found), ()))
         self.menu.put(self.menu.cursor)
+
+    def on_resize(self) -> None:
+        """Leave no line of the box out of sight."""
+        mark(self)
+        self._fit()
+
+    def _fit(self) -> None:
+        # A menu that is higher than its box would take itself for wholly in sight, and never scroll.
+        room = self.app.size.height * _SHARE // 100 - _ROUND
+        self.menu.styles.height = max(1, min(len(self._matching), room))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Nobody chooses what cannot be seen."""
+        return action != "choose" or not too_small(self.app.size)
 
     def _here(self) -> Item | None:
         return self._matching[self.menu.cursor] if self._matching else None

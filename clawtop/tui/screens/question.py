@@ -230,6 +230,10 @@ class Leaving(Box[bool]):
         """What can be pressed."""
         return (("q", "leave"), ("Esc", "stay"))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """It does nothing to any agent, so one can leave a terminal that is too small for it."""
+        return True
+
     def action_answer(self, leave: bool) -> None:  # noqa: FBT001
         """Leave, or stay."""
         if not self._answered:

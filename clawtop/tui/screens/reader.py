@@ -19,6 +19,7 @@ from clawtop.tui.render import detail, foot, keyboard, origins, outcome, plot
 from clawtop.tui.render.glyphs import Glyphs
 from clawtop.tui.render.line import Line, Span, fit
 from clawtop.tui.render.order import RESORT_MS
+from clawtop.tui.screens.room import LEAST_WIDTH, TooSmall, mark
 from clawtop.tui.widgets.page import Page
 from clawtop.tui.widgets.painted import Lines
 
@@ -50,6 +51,7 @@ class Reader(Screen[None]):
         yield self._head
         yield self.page
         yield self._foot
+        yield TooSmall()
 
     def lines(self, width: int) -> Sequence[Line]:
         """The page in so many cells."""
@@ -61,6 +63,7 @@ class Reader(Screen[None]):
 
     def on_resize(self) -> None:
         """Write it again in the new width."""
+        mark(self)
         self.write()
 
     def take(self, snapshot: Snapshot) -> None:  # noqa: ARG002
@@ -69,7 +72,7 @@ class Reader(Screen[None]):
 
     def write(self) -> None:
         """Show the page as it is now."""
-        width = self.app.size.width
+        width = max(LEAST_WIDTH, self.app.size.width)
         self._head.show((fit((Span(f" {self._heading}", "title"),), width),))
         self._foot.show((foot.foot(self._desk.hints_of(self.EXTRA), (), width),))
         self.page.show(self.lines(width))
@@ -80,7 +83,7 @@ class Reader(Screen[None]):
 
     def action_scroll(self, step: int) -> None:
         """Scroll by lines."""
-        self.page.scroll_to(y=self.page.scroll_offset.y + step, animate=False, immediate=True)
+        self.page.scroll_by(step)
 
     def action_scroll_page(self, step: int) -> None:
         """Scroll by a screen."""
@@ -179,7 +182,7 @@ class DetailScreen(Reader):
         if fresh or not self._draws:
             return
         self._drawn = at, size
-        width, height = min(size.width - 4, _CHART_WIDTH), max(6, min(12, size.height // 4))
+        width, height = min(max(LEAST_WIDTH, size.width) - 4, _CHART_WIDTH), max(6, min(12, size.height // 4))
         seconds = self._view.window.seconds
         self._chart = plot.tokens(values, seconds, width, height, self._glyphs) if any(values) else ()
 

@@ -8,8 +8,8 @@ from textual.widgets import Input
 from clawtop.model.errors import UsageError
 from clawtop.model.selection import Filter, parse_filter
 from clawtop.tui.render.glyphs import Glyphs
-from clawtop.tui.render.line import Span
-from clawtop.tui.render.plain import printable
+from clawtop.tui.render.line import Span, wrap
+from clawtop.tui.render.plain import cut, printable
 from clawtop.tui.widgets.painted import Lines
 
 
@@ -33,9 +33,10 @@ class FilterLine(Vertical):
     def __init__(self, glyphs: Glyphs) -> None:
         super().__init__(id="filter")
         self._glyphs = glyphs
+        self._wrong = ""
         self._message = Lines(id="filter-error")
         self._input = Input(
-            placeholder="name  project:api  retries>0  cost>=5  !idle",
+            placeholder="name  project:api  retries>0  cost>=5  !state:idle",
             id="filter-text",
             compact=True,
             select_on_focus=False,
@@ -67,9 +68,20 @@ class FilterLine(Vertical):
         self.post_message(self.Closed(kept=kept))
 
     def _say(self, words: str) -> None:
+        """Say what is wrong, in as many lines as leave most of the terminal to the table."""
+        self._wrong = words
         self._message.set_class(bool(words), "-wrong")
-        shown = printable(words, self.size.width or None, ascii_only=self._glyphs.ascii_only)
-        self._message.show(((Span(shown, "bad"),),))
+        width, most = self.app.size.width, max(1, self.app.size.height // 3)
+        lines = wrap(printable(words, ascii_only=self._glyphs.ascii_only), width - 2)
+        if len(lines) > most:
+            last = cut(" ".join(lines[most - 1 :]), width - 2, self._glyphs.ellipsis)
+            lines = (*lines[: most - 1], last)
+        self._message.styles.height = len(lines)
+        self._message.show([(Span(f" {line}", "bad"),) for line in lines])
+
+    def on_resize(self) -> None:
+        """Break the lines anew."""
+        self._say(self._wrong)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Check what is there now."""
@@ -79,15 +91,16 @@ class FilterLine(Vertical):
         try:
             found = parse_filter(event.value)
         except UsageError as error:
-            self._say(" " + str(error).removeprefix("filter: "))
+            self._say(str(error).removeprefix("filter: "))
             return
         self._say("")
         self.post_message(self.Changed(found))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the filter."""
+        """Keep the filter; a wrong one is none, so it stays to be mended."""
         event.stop()
-        self.close(kept=True)
+        if not self._wrong:
+            self.close(kept=True)
 
     def key_escape(self) -> None:
         """Take back what was typed."""

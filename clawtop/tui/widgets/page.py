@@ -9,7 +9,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from clawtop.tui.render.glyphs import Glyphs
-from clawtop.tui.render.line import Line, Span
+from clawtop.tui.render.line import Line, Span, fit, width
 from clawtop.tui.widgets.painted import Painted
 
 
@@ -27,6 +27,10 @@ class Page(Painted, ScrollView, can_focus=False):
         self.lines = tuple(lines)
         self.virtual_size = Size(self.size.width, len(self.lines))
         self.refresh()
+
+    def scroll_by(self, step: int) -> None:
+        """Scroll by so many lines."""
+        self.scroll_to(y=self.scroll_offset.y + step, animate=False, immediate=True)
 
     def on_resize(self) -> None:
         """Keep the virtual width at the real one: a page never scrolls sideways."""
@@ -71,6 +75,9 @@ class Menu(Page):
         here = number == self.cursor and number < len(self.lines)
         row = "row-cursor" if here else ""
         line = self.lines[number] if number < len(self.lines) else ()
+        room = self.size.width - 2
+        if width(line) > room:
+            line = fit(line, room, self._glyphs.ellipsis)
         mark = Span(f"{self._glyphs.cursor} " if here else "  ", "accent")
         return self.paint((mark, *line), row)
 

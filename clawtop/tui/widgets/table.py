@@ -1,5 +1,6 @@
 """The fleet table: a line for each row, drawn only where something changed."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from textual.events import Click
@@ -8,7 +9,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from clawtop.model.snapshot import Row, Snapshot
+from clawtop.model.snapshot import Row, Snapshot, View
 from clawtop.tui.render.cells import Look, look
 from clawtop.tui.render.columns import BY_ID, Layout, body, column_at, head, layout
 from clawtop.tui.render.glyphs import Glyphs
@@ -21,6 +22,10 @@ class _Drawn(NamedTuple):
     look: Look
     cursor: bool
     tagged: bool
+
+
+def _without_order(view: View) -> View:
+    return replace(view, sort="", descending=False)
 
 
 class TableHead(Lines):
@@ -54,7 +59,8 @@ class FleetTable(Painted, ScrollView, can_focus=False):
     """The rows of the latest snapshot, in an order that changes at most every RESORT_MS.
 
     The cursor and the tags belong to rows by their group. Where the cursor's row has left, the cursor is on no
-    row until it is moved or the row comes back.
+    row until it is moved or the row comes back. Where another view has no such row, the cursor is lent to the
+    first one there, until it is moved or a view has its own row again.
     """
 
     class Moved(Message):
@@ -72,7 +78,9 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         self._shown: dict[int, _Drawn] = {}
         self._touched = False
         self._filling = False
+        self._waits_to_reveal = False
         self.cursor: Group | None = None
+        self._own: Group | None = None
         self.tagged: set[Group] = set()
         self.chosen = columns
         self.hidden: frozenset[str] = frozenset()
@@ -91,8 +99,13 @@ class FleetTable(Painted, ScrollView, can_focus=False):
 
     @property
     def aimed(self) -> tuple[Row, ...]:
-        """The rows that a command is about: the tagged ones, else the one under the cursor."""
+        """The rows that a command is about: the tagged ones that are there; without any tag that of the cursor."""
         return aimed({row.group: row for row in self._rows}, self.cursor, sorted(self.tagged))
+
+    @property
+    def unseen_tags(self) -> int:
+        """How many tags belong to rows that are not there."""
+        return sum(group not in self._at for group in self.tagged)
 
     @property
     def strayed(self) -> int | None:
@@ -112,6 +125,7 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         before = self._snapshot
         self._snapshot = snapshot
         other = before is None or before.view != snapshot.view
+        same_rows = before is not None and _without_order(before.view) == _without_order(snapshot.view)
         due = self._sorted_at is None or snapshot.at - self._sorted_at >= RESORT_MS or snapshot.at < self._sorted_at
         self._filling = self._filling or (before is not None and not before.rows)
         sorts = other or (due and not still)
@@ -123,7 +137,7 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         at = self._at.get(self.cursor) if self.cursor is not None else None
         self._last = self._last if at is None else at
         self._at = {row.group: number for number, row in enumerate(self._rows)}
-        self._rest(snapshot, other=other)
+        self._rest(snapshot, other=other, same_rows=same_rows)
         self._filling = self._filling and not (sorts and self._rows and not snapshot.reading)
         if before is None or before.view.group_by is not snapshot.view.group_by:
             self.tagged.clear()
@@ -134,13 +148,18 @@ class FleetTable(Painted, ScrollView, can_focus=False):
             self.reveal()
         self._draw()
 
-    def _rest(self, snapshot: Snapshot, *, other: bool) -> None:
+    def _rest(self, snapshot: Snapshot, *, other: bool, same_rows: bool) -> None:
         """Put a cursor that nobody has moved yet, or that a new view has no row for, on the first row.
 
-        A table that was empty has no order yet: the cursor waits for the first one that is made of all its rows.
+        A table that was empty has no order yet: the cursor waits for the first one that is made of all its rows. A
+        lent cursor goes home only with a view that was asked for: never between a look at the screen and a key.
         """
         untouched = not self._touched and (snapshot.reading or self._filling)
-        if self._rows and (self.cursor is None or untouched or (other and self.cursor not in self._at)):
+        if self._rows and (self.cursor is None or untouched):
+            self.cursor = self._own = self._rows[0].group
+        elif not same_rows and self._own in self._at:
+            self.cursor = self._own
+        elif self._rows and other and self.cursor not in self._at:
             self.cursor = self._rows[0].group
 
     def _resize(self, snapshot: Snapshot) -> None:
@@ -245,10 +264,15 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         if number is None:
             return
         self.cursor = self._rows[number].group
+        self.keep()
         self._last = number
         self.reveal()
         self._draw()
         self.post_message(self.Moved())
+
+    def keep(self) -> None:
+        """Let the cursor belong to the row it is on, even if it was lent."""
+        self._own = self.cursor
 
     def move(self, step: int) -> None:
         """Move the cursor by so many rows."""
@@ -260,14 +284,22 @@ class FleetTable(Painted, ScrollView, can_focus=False):
         self.move(step * max(1, self.size.height - 1))
 
     def reveal(self) -> None:
-        """Scroll so that the cursor is in sight."""
+        """Scroll so that the cursor is in sight, as soon as the table is."""
         at = None if self.cursor is None else self._at.get(self.cursor)
+        self._waits_to_reveal = not self.size.height
         if at is None or not self.size.height:
             return
         top = self.scroll_offset.y
         if not top <= at < top + self.size.height:
             target = at if at < top else at - self.size.height + 1
-            self.scroll_to(y=target, animate=False, immediate=True)
+            # Rows that have just come make the table scroll only from its next layout on: that need not be waited for.
+            self.scroll_to(y=target, animate=False, immediate=True, force=True)
+
+    def on_show(self) -> None:
+        """Make up for what could not be done without a size."""
+        if self._waits_to_reveal:
+            self.reveal()
+            self.post_message(self.Moved())
 
     def tag(self) -> None:
         """Tag the row under the cursor, or take its tag away, and go on to the next."""

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,13 +11,14 @@ from clawtop.model.snapshot import (
     Grouping,
     Health,
     Incident,
-    Row,
     Rate,
+    Row,
     Snapshot,
     SourceStatus,
     View,
 )
 from clawtop.tui.render import detail, empty, foot, keyboard, lists, order
+from clawtop.tui.render.columns import layout
 from clawtop.tui.render.glyphs import ASCII, UNICODE
 from clawtop.tui.render.line import Line, Span, ends, fit, right, width, wrap
 from tests.tui.fleet_feed import FleetFeed, row
@@ -64,7 +66,8 @@ def test_a_command_is_about_the_tagged_rows_else_about_the_cursor() -> None:
     a, b = rows.values()
     assert order.aimed(rows, a.group, []) == (a,)
     assert order.aimed(rows, a.group, [b.group]) == (b,)
-    assert order.aimed(rows, a.group, [("gone",)]) == (a,)
+    assert order.aimed(rows, a.group, [("gone",)]) == ()
+    assert order.aimed(rows, a.group, [("gone",), b.group]) == (b,)
     assert order.aimed(rows, ("gone",), []) == ()
     assert order.aimed(rows, None, []) == ()
 
@@ -124,14 +127,14 @@ def test_a_page_without_a_price_says_so() -> None:
     assert "$1.380000+?" in page(row(cost=1_380_000, counters=Counters(calls=2, unpriced_calls=1)))
 
 
-def test_the_last_errors_of_a_row_are_its_own() -> None:
-    mine = Incident(SNAPSHOT.at - 65_000, Key("local", "coder"), "error", "a/b", "429 rate limit")
-    other = replace(mine, key=Key("local", "else"), text="not mine")
 def test_a_page_under_a_filter_has_its_share_of_the_whole_fleet() -> None:
     alone = replace(SNAPSHOT, total=row("total"), unfiltered=Rate(123.4))
     assert "10% of the fleet" in page(row(), alone)
 
 
+def test_the_last_errors_of_a_row_are_its_own() -> None:
+    mine = Incident(SNAPSHOT.at - 65_000, Key("local", "coder"), "error", "a/b", "429 rate limit")
+    other = replace(mine, key=Key("local", "else"), text="not mine")
     said = page(row(), replace(SNAPSHOT, incidents=(mine, other)))
     assert "1m ago" in said
     assert "429 rate limit" in said
@@ -139,10 +142,10 @@ def test_a_page_under_a_filter_has_its_share_of_the_whole_fleet() -> None:
     assert "Last errors\n  none" in page(row(), replace(SNAPSHOT, incidents=(other,)))
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120, 200])
-def test_a_page_fits_its_width(columns: int) -> None:
-    lines = detail.page(row("n" * 300), SNAPSHOT, {Grouping.MODEL: (row(),)}, columns, ASCII)
-    assert max(width(line) for line in lines) <= columns
+@pytest.mark.parametrize("cells", [1, 10, 16, 17, 40, 80, 120, 200])
+def test_a_page_fits_its_width(cells: int) -> None:
+    lines = detail.page(row("n" * 300), SNAPSHOT, {Grouping.MODEL: (row(),)}, cells, ASCII)
+    assert max(width(line) for line in lines) <= cells
     assert words(lines).isascii()
 
 
@@ -162,8 +165,11 @@ def test_every_grouping_and_every_sortable_column_is_listed() -> None:
     assert shown.count("[ ]") == 1
 
 
-def empty_page(snapshot: Snapshot, demo: str | None = "d") -> str:
-    return words(empty.page(replace(snapshot, rows=()), 80, UNICODE, demo))
+KEYS = {"demo": "d", "filter": "/", "project": "p", "window": "w"}
+
+
+def empty_page(snapshot: Snapshot, keys: Mapping[str, str] = KEYS, cells: int = 80, *, demo: bool = True) -> str:
+    return words(empty.page(replace(snapshot, rows=()), cells, UNICODE, keys.get, demo=demo))
 
 
 def test_a_machine_without_agents_says_what_was_looked_for() -> None:
@@ -173,9 +179,10 @@ def test_a_machine_without_agents_says_what_was_looked_for() -> None:
     said = empty_page(nothing)
     for word in ("openclaw:~/.openclaw", "no such directory", "clawtop -s openclaw:DIR", "-s events:PATH", "press d"):
         assert word in said
-    assert "press" not in empty_page(nothing, None)
+    for keys, demo in (({}, True), (KEYS, False)):
+        assert "press" not in empty_page(nothing, keys, demo=demo)
     assert "no source at all" in empty_page(replace(nothing, sources=()))
-    looked = words(empty.page(replace(nothing, sources=(), rows=()), 80, UNICODE, None, ["codex:/home/me/.codex"]))
+    looked = words(empty.page(replace(nothing, sources=(), rows=()), 80, UNICODE, KEYS.get, ["codex:/home/me/.codex"]))
     assert "codex:/home/me/.codex   is not there" in looked
     assert "no source at all" not in looked
 
@@ -196,7 +203,64 @@ def test_an_empty_table_says_why() -> None:
     assert "6 rows are hidden" in empty_page(filtered)
     assert "Nothing was spent on web" in empty_page(replace(SNAPSHOT, view=View(scope=Scope(projects=("web",)))))
     assert "Nothing happened in the last 1h" in empty_page(SNAPSHOT)
-    assert empty.page(SNAPSHOT, 80, UNICODE, "d") == ()
+    assert empty.page(SNAPSHOT, 80, UNICODE, KEYS.get) == ()
+
+
+def test_an_empty_table_names_the_keys_as_they_are_mapped() -> None:
+    filtered = replace(SNAPSHOT, view=View(filter=parse_filter("nobody")), hidden=6)
+    project = replace(SNAPSHOT, view=View(scope=Scope(projects=("a[[]b]c",))))
+    other = {"filter": "F5", "window": "Y"}
+    assert "Press F5 to change it." in empty_page(filtered, other)
+    assert "Press p for another project, w to count further back." in empty_page(project)
+    assert "Press Y to count further back." in empty_page(project, other)
+    assert "Press" not in empty_page(project, {})
+    assert "Nothing was spent on a[b]c" in empty_page(project)
+
+
+def test_an_empty_page_fits_forty_columns_and_begins_with_the_demo() -> None:
+    nothing = FleetFeed(0, [replace(each, entries=0, detail="no such directory") for each in FLEET.sources]).snapshot
+    lines = empty_page(nothing, cells=40).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert "press d" in lines[2]
+    assert "Claude Code's folder; codex:DIR" in empty_page(nothing, cells=40)
+
+
+def test_the_last_line_says_what_sorts_where_no_title_does() -> None:
+    places = layout(80, Grouping.AGENT)
+    assert foot.sorting(View(), places, UNICODE) == ()
+    assert text(foot.sorting(View(sort="retries"), places, UNICODE)) == "by retry▼  "
+    assert text(foot.sorting(View(sort="user", descending=False), places, ASCII)) == "by user^  "
+
+
+def test_the_last_line_says_how_many_tags_are_hidden() -> None:
+    assert foot.tagged(0, 0) == ()
+    assert text(foot.tagged(3, 0)) == "3 tagged  "
+    assert text(foot.tagged(3, 2)) == "3 tagged (2 hidden)  "
+
+
+@pytest.mark.parametrize("name", ["*", "a[b]c", "[*]", "what?", "plain"])
+def test_the_last_line_has_a_project_by_its_name(name: str) -> None:
+    said = text(foot.status(View(scope=Scope(projects=(detail.exactly(name),))), (0, 1), 1, 0, UNICODE))
+    assert said == f"project {name}  "
+
+
+def test_a_project_called_like_a_glob_is_none_of_the_others() -> None:
+    rows = tuple(replace(each, group=(name,), label=name) for name in ("*", "web") for each in (row(),))
+    items = lists.projects(replace(SNAPSHOT, rows=rows), UNICODE)
+    assert len({item.value for item in items}) == 3
+    scopes = [Scope(projects=(item.value,)) for item in items[1:]]
+    assert [[scope.holds(Key("", "", project=name)) for name in ("*", "web")] for scope in scopes] == [
+        [True, False],
+        [False, True],
+    ]
+
+
+@pytest.mark.parametrize("grouping", list(Grouping))
+def test_no_two_lines_of_a_list_are_called_the_same(grouping: Grouping) -> None:
+    view = View(group_by=grouping)
+    for items in (lists.columns(view, ()), lists.sorts(view, UNICODE)):
+        called = [text(item.line)[:18] for item in items]
+        assert len(set(called)) == len(called)
 
 
 def test_the_last_line_says_what_is_hidden_and_in_sight() -> None:
