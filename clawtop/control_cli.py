@@ -145,17 +145,29 @@ def _act_with(runner: asyncio.Runner, switch: Switch, verb: str, options: argpar
             _say("nothing was done")
             return TROUBLE
     command = _command(verb, targets, options)
-    outcome = runner.run(switch.carry_out(command)) if targets else Outcome(command, (), 0)
+    outcome = _carried_out(runner, switch, command) if targets else Outcome(command, (), 0)
     conflicts = [conflict for result in outcome.results for conflict in result.conflicts]
     if conflicts and not options.yes and isinstance(command, Resume) and (choice := _choose(conflicts)):
         command = Resume(targets, options.reason, force=choice == "o", keep=choice == "n")
-        outcome = runner.run(switch.carry_out(command))
+        outcome = _carried_out(runner, switch, command)
     if options.json:
         _say(json.dumps(_outcome(verb, outcome, picked.unread), ensure_ascii=True))
     else:
         _say("\n".join(line for result in outcome.results for line in _told(verb, result)) or "nothing is held")
     verified = (outcome.verified or not targets) and outcome.audited
     return FINE if verified and not picked.unread else TROUBLE
+
+
+def _carried_out(runner: asyncio.Runner, switch: Switch, command: Command) -> Outcome:
+    """The outcome. One that Ctrl-C cuts off is told, too, as far as it came."""
+    try:
+        return runner.run(switch.carry_out(command))
+    except KeyboardInterrupt:
+        holds = switch.holds()
+        for target in command.targets:
+            cut = "interrupted" if isinstance(command, Abort) else "interrupted; it is not held"
+            _warn(f"{_name(target)}: {holds[target].detail if target in holds else cut}")
+        raise
 
 
 class _Picked(NamedTuple):
@@ -357,7 +369,8 @@ async def _holds(options: argparse.Namespace, scene: Scene) -> int:
 def _line(hold: Hold) -> str:
     said = f"{_name(hold.target)}: {hold.state.value} since {_when(hold.since)} by {hold.by}"
     said += f", because: {hold.reason}" if hold.reason else ""
-    return printable(said + (f" ({hold.detail})" if hold.detail else ""), 1000)
+    said = printable(said + (f" ({hold.detail})" if hold.detail else ""), 1000)
+    return f"{said}\n  {printable(hold.undoing, 500)}" if hold.source else said
 
 
 def _outcome(verb: str, outcome: Outcome, unread: Mapping[str, str]) -> Mapping[str, Any]:

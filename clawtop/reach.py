@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from clawtop.control.door import Door
 from clawtop.control.hook import HookRule
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.switch import Ways
@@ -17,7 +18,7 @@ from clawtop.model.keys import HOST
 from clawtop.model.local import LocalWork
 from clawtop.sources import Source
 from clawtop.sources.gateway import GatewaySource
-from clawtop.sources.openclaw import OpenClawSource
+from clawtop.sources.openclaw import OpenClawSource, find_homes
 
 _log = logging.getLogger(__name__)
 
@@ -90,14 +91,22 @@ class Reach:
             found.setdefault(_place(address), (host, address))
         return list(found.values())
 
-    def gateway_of(self, target: Target) -> GatewayAddress | None:
-        """The gateway that runs an agent, None where there is none."""
+    def doors(self, target: Target) -> Sequence[Door]:
+        """The gateways that may run an agent: of the homes, those that have it, where one of them does."""
         if target.host in self._gateways:
-            return self._gateways[target.host]
+            address = self._gateways[target.host]
+            return (Door(address, f"gateway:{address.url}"),)
         if target.host != HOST:
-            return None
+            return ()
         homes = [home for home in self._homes if (home.folder / "agents" / target.agent).is_dir()] or self._homes
-        return self._beside(homes[0])[0] if homes else None
+        found = ((home, self._beside(home)[0]) for home in homes)
+        # of one gateway the first home will do
+        doors = [self._door(home, address) for home, address in found if address is not None]
+        return list({door.address: door for door in reversed(doors)}.values())[::-1]
+
+    def _door(self, home: OpenClawSource, address: GatewayAddress) -> Door:
+        usual = any(folder.resolve() == home.folder.resolve() for folder, _ in find_homes({}, Path.home()))
+        return Door(address, f"openclaw:{home.folder.resolve()}", usual)
 
     def is_local(self, target: Target) -> bool:
         """Whether a source that knows where its agents work may speak of this one."""
@@ -121,12 +130,13 @@ class Reach:
     ) -> Ways:
         """What a Switch needs to know."""
         return Ways(
-            self.gateway_of,
+            lambda _: None,
             about,
             hooks,
             config_hold=config_hold,
             works_of=works_of or self.works_of,
             processes=processes,
+            doors=self.doors,
         )
 
     def _beside(self, home: OpenClawSource) -> tuple[GatewayAddress | None, list[str]]:

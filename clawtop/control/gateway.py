@@ -46,11 +46,14 @@ _MOST_CHATS = 50
 
 
 class GatewayControl:
-    """Acts on the agents of one gateway, which are those of `host`."""
+    """Acts on the agents of one gateway, which are those of `host`; `source` is what `-s` takes to have it."""
 
-    def __init__(self, host: str, address: GatewayAddress, store: HoldStore, *, config_hold: bool = True) -> None:
+    def __init__(
+        self, host: str, address: GatewayAddress, store: HoldStore, *, config_hold: bool = True, source: str = ""
+    ) -> None:
         self.host = host
         self.address = address
+        self._source = source
         self._store = store
         self._config_hold = config_hold
         self._survey: Survey | None = None
@@ -301,6 +304,7 @@ class GatewayControl:
                 pid=os.getpid(),
                 reason=asker.reason,
                 gateway=self.address.url,
+                source=self._source or None,
                 config=config,
                 cron=cron,
                 damaged=damaged,

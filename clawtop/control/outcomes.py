@@ -7,7 +7,7 @@ from clawtop.control.pausing import Paused
 from clawtop.control.record import HoldRecord
 from clawtop.control.resuming import Resumed
 from clawtop.control.stopping import Progress
-from clawtop.model.commands import Hold, HoldState, Outcome, Result, Step, Target
+from clawtop.model.commands import Abort, Command, Hold, HoldState, Outcome, Pause, Result, Step, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,19 @@ def lifted_elsewhere(target: Target) -> Result:
 def not_held(target: Target) -> Result:
     """A resume where there is no hold."""
     return Result(target, verified=False, detail="it is not held", lifted=True)
+
+
+def interrupted(command: Command, target: Target, known: Hold | None, *, stands: bool) -> Result:
+    """A command that was not carried out to its end. `known` is the hold as it was told of last."""
+    if isinstance(command, Abort):
+        return Result(target, verified=False, detail="interrupted; what ran may still run")
+    if isinstance(command, Pause):
+        left = "the hold stands in part: pause it once more, or resume it" if stands else "it is not held"
+    else:
+        left = "it is let go in part: resume it once more" if stands else "it is not held any more"
+    detail = f"interrupted; {left}"
+    hold = replace(known, state=HoldState.FAILED, detail=detail) if stands and known is not None else None
+    return Result(target, verified=False, detail=detail, hold=hold, lifted=not stands)
 
 
 def unaudited(outcome: Outcome, error: OSError) -> Outcome:

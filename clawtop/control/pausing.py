@@ -86,7 +86,7 @@ class Pausing:
     async def _hold_and_verify(self) -> dict[str, Paused]:
         # a gateway does one thing at a time, and a config write takes it long: what costs money goes first
         await self.stopping.first_answers(_HEAD_START_SECONDS)
-        await asyncio.gather(
+        await together(
             self._hold_config(),
             *(self._switch_off(agent, self._survey.jobs_of(agent)) for agent in self._holds.records),
             *(self._clear_models(agent, self._survey.candidates(agent)) for agent in self._holds.records),
@@ -277,6 +277,15 @@ def runs_held(agent: str, survey: Survey) -> bool:
         return survey.models[agent] == HELD_MODEL
     entry = survey.roster.entry(agent) if survey.roster is not None else None
     return is_held((entry or {}).get("model"))
+
+
+async def together(*jobs: Awaitable[T]) -> list[T]:
+    """What `asyncio.gather` returns or raises, but not before each of the jobs has ended, cancelled or not."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def beside(work: Awaitable[T], watch: Awaitable[None]) -> T:

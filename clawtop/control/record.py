@@ -112,6 +112,7 @@ class TreeBefore:
 class HoldRecord:
     """One hold as it lies on disk. `gateway` is the url it was done through, `hook` the name of a hook rule.
 
+    `source` is what `-s` took to have that gateway, where that is known.
     `tree` is there where it was done by stopping processes. `damaged` is where an earlier file of it lies that could
     not be read: what that said stood before is lost.
 
@@ -131,6 +132,7 @@ class HoldRecord:
     steps: tuple[Step, ...] = ()
     tree: TreeBefore | None = None
     damaged: str | None = None
+    source: str | None = None
 
     def with_steps(self, steps: tuple[Step, ...]) -> "HoldRecord":
         """The same hold with more steps done."""
@@ -178,6 +180,7 @@ def to_json(record: HoldRecord) -> dict[str, Any]:
         ],
         **({} if record.tree is None else {"tree": asdict(record.tree)}),
         **({} if record.damaged is None else {"damaged": record.damaged}),
+        **({} if record.source is None else {"source": record.source}),
     }
 
 
@@ -207,6 +210,7 @@ def from_json(data: object) -> HoldRecord:
         ),
         tree=_tree(_Fields(root.optional("tree"), "tree")) if schema == TREE_SCHEMA else None,
         damaged=root.text_or_none("damaged") if root.has("damaged") else None,
+        source=root.text_or_none("source") if root.has("source") else None,
     )
 
 

@@ -13,18 +13,20 @@ from pathlib import Path
 from types import MappingProxyType
 
 from clawtop.control.audit import Audit, this_person
+from clawtop.control.door import Door, Way, source_of, way_through
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway import GatewayControl
 from clawtop.control.hold_watch import HoldWatch
 from clawtop.control.holds import HoldStore, hold_on_disk, standing
 from clawtop.control.hook import HookRule
 from clawtop.control.hooked import HookControl
-from clawtop.control.outcomes import Asker, failed, lifted_elsewhere, unaudited
+from clawtop.control.outcomes import Asker, failed, interrupted, lifted_elsewhere, unaudited
+from clawtop.control.pausing import together
 from clawtop.control.process_plan import LocalAgent
 from clawtop.control.process_rule import ProcessRule
 from clawtop.control.process_watch import ProcessWatch
 from clawtop.control.processes import Kept, ProcessControl
-from clawtop.control.record import DamagedHold
+from clawtop.control.record import DamagedHold, HoldRecord
 from clawtop.control.watch import Watch
 from clawtop.gateway.connection import GatewayAddress
 from clawtop.model.commands import (
@@ -55,6 +57,8 @@ _UNDER_WAY = frozenset({HoldState.REQUESTED, HoldState.STOPPING})
 class Ways:
     """How agents are reached: the gateway of a target, None where it has none; what is known of it beside that.
 
+    Where several gateways may run a target, `doors` says which; then `gateway_of` is not asked.
+
     An agent that is held is reached as it was when it was held. Else what the config names comes first, by `processes`
     or else by `hooks`; then the processes of the works that an agent of this machine has; then its gateway.
 
@@ -67,6 +71,7 @@ class Ways:
     config_hold: bool = True
     works_of: Callable[[Target], Sequence[LocalWork]] = lambda _: ()
     processes: Sequence[ProcessRule] = ()
+    doors: Callable[[Target], Sequence[Door]] | None = None
 
 
 class ReadOnly(ClawtopError):
@@ -96,7 +101,7 @@ class Switch:
         self._on_change = on_change
         self._person = this_person()
         self._holds: dict[Target, Hold] = {}
-        self._controls: dict[tuple[str, GatewayAddress], GatewayControl] = {}
+        self._controls: dict[tuple[str, Door], GatewayControl] = {}
         self._watches: dict[GatewayControl, tuple[Watch, asyncio.Task[None]]] = {}
         self._stopped_again: dict[Target, int] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -112,7 +117,7 @@ class Switch:
     def take_over(self) -> None:
         """Know the holds on disk from now on: they are `requested` until they are verified."""
         self._store.changes()  # from here on they are those of other clawtops
-        self._holds.update(standing(self._store))
+        self._holds.update({target: self._with_source(hold) for target, hold in standing(self._store).items()})
         self._on_change()
 
     async def start(self, *, keep: bool = True) -> None:
@@ -149,6 +154,10 @@ class Switch:
             *(self._verify(control, targets, patience) for control, targets in groups.items() if control),
             *(self._verify_processes(target) for target in groups.get(None, ()) if self._processes.has_stopped(target)),
         )
+        for target in groups.get(None, ()):
+            way = self._way(target)
+            if way.means is Means.NONE:
+                self._change(target, f"not verified: {way.problem}")
 
     async def plan(self, targets: Sequence[Target]) -> list[Plan]:
         """What a pause of these targets would do, in their order; one for each."""
@@ -178,7 +187,12 @@ class Switch:
         if isinstance(command, Pause):
             for target in targets:
                 self._tell(target, HoldState.REQUESTED, "", asker)
-        results = await self._results(command, targets, asker, before)
+        results: dict[Target, Result] = {}
+        try:
+            await self._carry_out(command, targets, asker, before, results)
+        except asyncio.CancelledError:
+            self._interrupted(command, targets, asker, before, results)
+            raise
         outcome = Outcome(command, tuple(results[target] for target in targets), milliseconds_since(began))
         try:
             self._audit.outcome(self._now(), self._who(asker), outcome)
@@ -235,7 +249,7 @@ class Switch:
         """Another clawtop has made, changed or lifted the hold on this target."""
         found = hold_on_disk(self._store, target)
         if found is not None:
-            self._holds[target] = found
+            self._holds[target] = self._with_source(found)
             self._keep_watches()
             self._on_change()
             self._remember(asyncio.create_task(self._look_at([target], _ENDING_SECONDS)))
@@ -253,28 +267,50 @@ class Switch:
         finally:
             self._at_work -= Counter(targets)
 
-    async def _results(
-        self, command: Command, targets: Sequence[Target], asker: Asker, before: Mapping[Target, Hold]
-    ) -> dict[Target, Result]:
-        """What became of the command, learned and kept for each gateway as soon as it has answered."""
+    async def _carry_out(
+        self,
+        command: Command,
+        targets: Sequence[Target],
+        asker: Asker,
+        before: Mapping[Target, Hold],
+        results: dict[Target, Result],
+    ) -> None:
+        """Put into `results` what becomes of the command, learned and kept for each gateway once it has answered."""
         limit = asyncio.Semaphore(_GATEWAYS_AT_ONCE)
 
-        async def one(control: GatewayControl | None, group: Sequence[Target]) -> Sequence[Result]:
+        async def one(control: GatewayControl | None, group: Sequence[Target]) -> None:
             with self._acting_on(group):
                 if control is None:
-                    results: Sequence[Result] = [await self._without_gateway(command, group[0], asker)]
+                    found: Sequence[Result] = [await self._without_gateway(command, group[0], asker)]
                 else:
                     async with limit:
                         agents = [target.agent for target in group]
-                        results = await self._by_gateway_of(control, command, agents, asker)
+                        found = await self._by_gateway_of(control, command, agents, asker)
+                told = {result.target: result for result in found}
                 if not isinstance(command, Abort):
-                    self._take({result.target: result for result in results}, before)
-                return results
+                    self._take(told, before)
+                results.update(told)
 
         groups = self._by_gateway(targets)
         alone = [(None, [target]) for target in groups.pop(None, [])]
-        found = await asyncio.gather(*(one(control, group) for control, group in [*groups.items(), *alone]))
-        return {result.target: result for results in found for result in results}
+        await together(*(one(control, group) for control, group in [*groups.items(), *alone]))
+
+    def _interrupted(
+        self,
+        command: Command,
+        targets: Sequence[Target],
+        asker: Asker,
+        before: Mapping[Target, Hold],
+        results: dict[Target, Result],
+    ) -> None:
+        """Learn and write down how far a command came that was not carried out to its end."""
+        rest = [target for target in targets if target not in results]
+        cut = {it: interrupted(command, it, self._holds.get(it), stands=self._store.stands(it)) for it in rest}
+        if not isinstance(command, Abort):
+            self._take(cut, before)
+        outcome = Outcome(command, tuple((results | cut)[target] for target in targets), 0)
+        with contextlib.suppress(OSError):
+            self._audit.outcome(self._now(), self._who(asker), outcome)
 
     async def _by_gateway_of(
         self, control: GatewayControl, command: Command, agents: Sequence[str], asker: Asker
@@ -291,7 +327,10 @@ class Switch:
                 return await control.abort(agents, commands=command.commands)
 
     async def _without_gateway(self, command: Command, target: Target, asker: Asker) -> Result:
-        if self._means(target) is not Means.PROCESS:
+        way = self._way(target)
+        if way.means is Means.NONE:
+            return failed(target, f"nothing was done: {way.problem}")
+        if way.means is not Means.PROCESS:
             return await self._hooked.carry_out(_verb(command), target, self._ways.about(target), asker)
         processes, loop = self._processes, asyncio.get_running_loop()
         # what a hold has stopped it knows by itself, and reading logs takes long
@@ -310,33 +349,46 @@ class Switch:
                 return await asyncio.to_thread(processes.abort, agent)
 
     async def _plan_without_gateway(self, target: Target) -> Plan:
-        held = self._holds.get(target)
-        if self._means(target) is Means.PROCESS:
+        held, way = self._holds.get(target), self._way(target)
+        if way.means is Means.NONE:
+            return Plan(target, Means.NONE, problem=way.problem, held=held)
+        if way.means is Means.PROCESS:
             return await asyncio.to_thread(self._processes.plan, self._local(target), held)
         return self._hooked.plan(target, self._ways.about(target), held)
 
-    def _means(self, target: Target) -> Means:
-        """By which way this target is reached: the one by which it is held, else as `Ways` has it."""
-        held, about = self._held_by(target), self._ways.about(target)
-        if held is not None:
-            return held
-        if self._processes.has_rule(target, about):
-            return Means.PROCESS
-        if self._ways.works_of(target):
-            return Means.HOOK if self._hooked.has_rule(target, about) else Means.PROCESS
-        return Means.HOOK if self._ways.gateway_of(target) is None else Means.GATEWAY
+    def _way(self, target: Target) -> Way:
+        """How this target is reached: as it is held, else as `Ways` has it."""
+        record, about = self._record(target), self._ways.about(target)
+        if record is not None and record.tree is not None:
+            return Way(Means.PROCESS)
+        if record is not None and record.hook is not None:
+            return Way(Means.HOOK)
+        if record is None and self._processes.has_rule(target, about):
+            return Way(Means.PROCESS)
+        if record is None and self._hooked.has_rule(target, about):
+            return Way(Means.HOOK)
+        if record is None and self._ways.works_of(target):
+            return Way(Means.PROCESS)
+        # without a gateway only a hook could be there, and says that none is
+        return way_through(target, self._doors(target), record) or Way(Means.HOOK)
 
-    def _held_by(self, target: Target) -> Means | None:
+    def _record(self, target: Target) -> HoldRecord | None:
         try:
-            record = self._store.read(target)
+            return self._store.read(target)
         except DamagedHold:
             return None
-        if record is not None and record.tree is not None:
-            return Means.PROCESS
-        if record is not None and record.hook is not None:
-            return Means.HOOK
-        of_gateway = record is not None and record.gateway is not None and self._ways.gateway_of(target) is not None
-        return Means.GATEWAY if of_gateway else None
+
+    def _doors(self, target: Target) -> Sequence[Door]:
+        if self._ways.doors is not None:
+            return self._ways.doors(target)
+        address = self._ways.gateway_of(target)
+        return () if address is None else (Door(address),)
+
+    def _with_source(self, hold: Hold) -> Hold:
+        """The hold with what a shell has to name to lift it."""
+        record = self._record(hold.target)
+        source = None if record is None else source_of(record, self._doors(hold.target))
+        return hold if source == hold.source else replace(hold, source=source)
 
     def _local(self, target: Target) -> LocalAgent:
         return LocalAgent(target, self._ways.about(target), tuple(self._ways.works_of(target)))
@@ -344,15 +396,17 @@ class Switch:
     def _by_gateway(self, targets: Collection[Target]) -> dict[GatewayControl | None, list[Target]]:
         groups: dict[GatewayControl | None, list[Target]] = {}
         for target in dict.fromkeys(targets):
-            address = self._ways.gateway_of(target) if self._means(target) is Means.GATEWAY else None
-            control = None if address is None else self._control(target.host, address)
+            door = self._way(target).door
+            control = None if door is None else self._control(target.host, door)
             groups.setdefault(control, []).append(target)
         return groups
 
-    def _control(self, host: str, address: GatewayAddress) -> GatewayControl:
-        key = (host, address)
+    def _control(self, host: str, door: Door) -> GatewayControl:
+        key = (host, door)
         if key not in self._controls:
-            self._controls[key] = GatewayControl(host, address, self._store, config_hold=self._ways.config_hold)
+            self._controls[key] = GatewayControl(
+                host, door.address, self._store, config_hold=self._ways.config_hold, source=door.source
+            )
         return self._controls[key]
 
     async def _verify(self, control: GatewayControl, targets: Sequence[Target], patience: float) -> None:
@@ -397,7 +451,7 @@ class Switch:
             if hold is None and not result.lifted:
                 hold = self._still(target, before.get(target), result.detail)
             if hold is not None:
-                self._holds[target] = hold
+                self._holds[target] = self._with_source(hold)
             else:
                 self._holds.pop(target, None)
                 self._stopped_again.pop(target, None)

@@ -3,6 +3,7 @@
 Times are Unix milliseconds, durations milliseconds.
 """
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
@@ -62,6 +63,14 @@ class Hold:
     reason: str | None = None
     detail: str = ""
     milliseconds: int | None = None
+    source: str | None = None
+
+    @property
+    def undoing(self) -> str:
+        """The command that lifts it, as a shell takes it; `source` has to be named there, where it is known."""
+        target = self.target
+        name = target.agent if target.host == "local" else f"{target.agent}@{target.host}"
+        return shlex.join(["clawtop", "resume", name, *(("-s", self.source) if self.source else ())])
 
 
 class WorkKind(StrEnum):

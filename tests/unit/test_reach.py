@@ -41,9 +41,8 @@ def test_a_gateway_that_is_named_beside_its_home_is_its_companion(tmp_path: Path
     assert gateways(sources) == [(uri, "local")]
     assert reach.companions() == []
     assert reach.hosts == ["local"]
-    address = reach.gateway_of(Target("local", "coder"))
-    assert address is not None
-    assert address.url.endswith(":18999")
+    (door,) = reach.doors(Target("local", "coder"))
+    assert door.address.url.endswith(":18999")
 
 
 def test_another_gateway_is_a_source_by_itself(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_another_gateway_is_a_source_by_itself(tmp_path: Path) -> None:
     assert gateways(sources) == [("gateway:ws://127.0.0.1:18998", "127.0.0.1:18998")]
     assert gateways(list(reach.companions())) == [("gateway:ws://127.0.0.1:18999", "local")]
     assert reach.hosts == ["local", "127.0.0.1:18998"]
-    assert reach.gateway_of(Target("elsewhere", "coder")) is None
+    assert reach.doors(Target("elsewhere", "coder")) == ()
 
 
 class _Places:
@@ -78,3 +77,12 @@ def test_agents_of_this_machine_are_looked_for_where_they_work(tmp_path: Path) -
     assert reach.works_of(Target("elsewhere", "claude:api")) == ()
     assert Reach([_Places()], TOKEN, None).hosts == ["local"]
     assert list(reach.ways().works_of(Target("local", "coder"))) == []
+
+
+def test_an_agent_of_two_homes_has_two_doors_and_one_of_either_has_one(tmp_path: Path) -> None:
+    uris = [home(tmp_path / name, port) for name, port in (("a", 18999), ("b", 18998))]
+    (tmp_path / "b" / "agents" / "main").mkdir()
+    reach = Reach(opened(*uris), TOKEN, None)
+
+    assert [door.source for door in reach.doors(Target("local", "coder"))] == uris
+    assert [door.source for door in reach.doors(Target("local", "main"))] == uris[1:]

@@ -1,6 +1,5 @@
 """What became of a command: in one line, as a page, and what to ask about where somebody changed something."""
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from clawtop.model.commands import Abort, Command, Hold, HoldState, Outcome, Pause, Plan, Result, Resume, Target
@@ -113,8 +112,7 @@ def leaving(holds: Sequence[Hold], at: int, width: int, glyphs: Glyphs) -> tuple
     for hold in holds:
         since = f"{hold.state.value} {age(at - hold.since)}"
         out.append((Span(name(hold.target, glyphs), "value"), Span(f"  {since}", "held")))
-        command = f"clawtop resume {shlex.quote(hold.target.agent)}"
-        out.append((Span(f"  {printable(command, width - 2, ascii_only=glyphs.ascii_only)}", "accent"),))
+        out.extend(_wrapped(hold.undoing, "accent", width, 2, glyphs))
     return tuple(fit(each, width, glyphs.ellipsis) for each in out)
 
 

@@ -85,7 +85,7 @@ async def test_a_refused_run_may_end_before_a_hold_is_judged(tmp_path: Path) -> 
         first = switch_to(gateway, tmp_path)
         await pause(first)
         await first.stop()
-    async with pretend.gateway(tasks_list=tasks) as gateway:
+        gateway.handlers["tasks.list"] = tasks
         later = switch_to(gateway, tmp_path)
         await later.start(keep=False)
 
