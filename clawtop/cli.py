@@ -219,10 +219,11 @@ def _check_counters(options: argparse.Namespace) -> None:
 
 
 def _view(options: argparse.Namespace, settings: "Settings") -> "View":
-    from clawtop.model.selection import TEXTS, Scope, parse_filter  # noqa: PLC0415
+    from clawtop.model.selection import ALIASES, TEXTS, Scope, parse_filter  # noqa: PLC0415
     from clawtop.model.snapshot import Grouping, View, Window  # noqa: PLC0415
 
     column = settings.sort.removeprefix("-")
+    column = ALIASES.get(column, column)
     return View(
         window=Window(settings.window),
         group_by=Grouping(settings.group_by),

@@ -62,6 +62,7 @@ def test_once_json(home: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["--sort=-name"], ["main", "coder"]),
         (["--sort", "calls"], ["main", "coder"]),
         (["--sort=-cost"], ["main", "coder"]),
+        (["--sort=-$"], ["main", "coder"]),
     ],
 )
 def test_filters_and_order(home: str, more: list[str], agents: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,8 +168,8 @@ def rate_unknown(row: Row | Rate) -> bool:
 
 
 def burn(row: Row | Rate) -> tuple[str, str]:
-    """Dollars per hour as a number, ? where nothing is known, and what to add where some calls have no price."""
-    if rate_unknown(row):
+    """Dollars per hour as a number, ? where nothing at all is known, and what to add where some calls have no price."""
+    if rate_unknown(row) or (isinstance(row, Row) and row.known_rate is None):
         return "?", ""
     return dollars(row.usd_per_hour), "+?" if row.rate_unpriced > 0 else ""
 

@@ -66,6 +66,16 @@ def test_an_unknown_price_is_unknown() -> None:
     assert "$? in 1h" in said(replace(SNAPSHOT, total=total))
 
 
+@pytest.mark.parametrize("size", [(80, COMPACT), (120, TALL)])
+def test_what_no_source_sees_of_the_spend_is_not_0(size: tuple[int, int]) -> None:
+    unseen = frozenset({"cost", "usd_per_hour"})
+    total = replace(SNAPSHOT.total, blind=unseen, cost=0, usd_per_hour=0.0, rate_unpriced=0, counters=Counters())
+    words = said(replace(SNAPSHOT, total=total), *size)
+    assert "$? in 1h" in words
+    assert "0.00" not in words
+    assert "$?/h" in words or size != (80, COMPACT)
+
+
 def test_old_calls_without_a_price_leave_no_doubt_about_what_is_spent_now() -> None:
     counters = Counters(calls=9, unpriced_calls=3)
     total = replace(SNAPSHOT.total, usd_per_hour=0.0, cost=1_380_000, counters=counters, rate_unpriced=0)
