@@ -110,7 +110,7 @@ def _act(verb: str, options: argparse.Namespace) -> int:
         ways = reach.ways(
             about, settings.hooks, settings.processes, config_hold=settings.config_hold, works_of=works_of
         )
-        return Switch(state_folder(os.environ), ways, readonly=settings.readonly)
+        return Switch(state_folder(os.environ), ways, readonly=settings.readonly, stays=False)
 
     return control_cli.run(verb, options, control_cli.Scene(switch, reach.hosts, known, reach.gateways))
 

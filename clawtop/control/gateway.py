@@ -14,6 +14,7 @@ from dataclasses import replace
 from clawtop.control.config_hold import UnreadableConfig, is_held, stood_before
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway_calls import Operator
+from clawtop.control.holding import NOT_KEPT, kept_on, loose, runs_held, switching_off
 from clawtop.control.holds import Busy, HoldStore, NotRemoved, OpenHolds
 from clawtop.control.outcomes import (
     Asker,
@@ -26,7 +27,7 @@ from clawtop.control.outcomes import (
     resumed,
     unsupported,
 )
-from clawtop.control.pausing import Pausing, Told, beside, runs_held
+from clawtop.control.pausing import Pausing, Told, beside
 from clawtop.control.planning import Survey, plan_for
 from clawtop.control.record import ConfigBefore, CronBefore, DamagedHold, HoldRecord, Stood
 from clawtop.control.resuming import Resumed, Resuming
@@ -81,8 +82,13 @@ class GatewayControl:
         """Whether the hold on this agent still lies on disk: another clawtop may have lifted it."""
         return self._store.stands(self._target(agent))
 
-    async def pause(self, agents: Sequence[str], asker: Asker, told: Told, *, again: bool = False) -> list[Result]:
-        """Pause these agents side by side; what happens on the way is `told`. `again`: only those still held."""
+    async def pause(
+        self, agents: Sequence[str], asker: Asker, told: Told, *, again: bool = False, kept: bool = True
+    ) -> list[Result]:
+        """Pause these agents side by side; what happens on the way is `told`. `again`: only those still held.
+
+        `kept`: this clawtop goes on watching them; without it only the config holds them.
+        """
         began = time.monotonic()
         with ExitStack() as locks:
             results = await self._lock(agents, locks)
@@ -91,7 +97,7 @@ class GatewayControl:
                 results |= {agent: lifted_elsewhere(self._target(agent)) for agent in gone}
             free = [agent for agent in agents if agent not in results]
             if free:
-                results |= await self._pause(free, asker, told, began)
+                results |= await self._pause(free, asker, told, began, kept=kept)
         return [results[agent] for agent in agents]
 
     async def resume(self, agents: Sequence[str], asker: Asker, told: Told, *, force: bool, keep: bool) -> list[Result]:
@@ -121,11 +127,14 @@ class GatewayControl:
         took = milliseconds_since(began)
         return [aborted(self._target(agent), stopping.progress[agent], took, quiet=quiet) for agent in agents]
 
-    async def verify(self, agents: Sequence[str], *, patience: float = 0.0) -> dict[str, tuple[HoldState, str]]:
+    async def verify(
+        self, agents: Sequence[str], *, patience: float = 0.0, kept: bool = True
+    ) -> dict[str, tuple[HoldState, str]]:
         """How the holds on these agents stand, and what a person should know. Only looks, with operator.read.
 
-        A run that the hold refuses a model is active until it has failed: `patience` is how many seconds what runs
-        may take to end, where nothing else is wrong.
+        `kept`: this clawtop goes on watching them, so that it aborts what the gateway does not refuse. A run that the
+        hold refuses a model is active until it has failed: `patience` is how many seconds what runs may take to end,
+        where nothing else is wrong.
         """
         until = time.monotonic() + patience
         try:
@@ -136,7 +145,7 @@ class GatewayControl:
                     survey = await operator.survey()
         except GatewayError as error:
             return dict.fromkeys(agents, (HoldState.REQUESTED, f"not verified: {error}"))
-        return {agent: self._verified(agent, survey) for agent in agents}
+        return {agent: self._verified(agent, survey, kept=kept) for agent in agents}
 
     def _only_runs_end(self, agents: Sequence[str], survey: Survey) -> bool:
         return any(_active(agent, survey) and runs_held(agent, survey) for agent in agents)
@@ -169,7 +178,9 @@ class GatewayControl:
                 break
         return results
 
-    async def _pause(self, agents: Sequence[str], asker: Asker, told: Told, began: float) -> dict[str, Result]:
+    async def _pause(
+        self, agents: Sequence[str], asker: Asker, told: Told, began: float, *, kept: bool
+    ) -> dict[str, Result]:
         holds = OpenHolds(self._store, ())
         pausing: Pausing | None = None
         results: dict[str, Result] = {}
@@ -191,7 +202,9 @@ class GatewayControl:
         except (GatewayError, OSError) as error:
             return {agent: results.get(agent) or await self._broken(agent, error, holds, pausing) for agent in agents}
         took = milliseconds_since(began)
-        return results | {agent: paused(one, took, config_hold=self._config_hold) for agent, one in done.items()}
+        return results | {
+            agent: paused(one, took, config_hold=self._config_hold, kept=kept) for agent, one in done.items()
+        }
 
     async def _broken(self, agent: str, error: Exception, holds: OpenHolds, pausing: Pausing | None) -> Result:
         """A pause that ended in the middle: what was done is written down, if that is still possible."""
@@ -218,7 +231,7 @@ class GatewayControl:
                     await operator.switch_job(job.id, on=False)
                 except Refused as refused:
                     detail = refused.message
-                steps.append(Step(f"cron job {job.name} off", not detail, detail, milliseconds_since(began)))
+                steps.append(Step(switching_off(job.name), not detail, detail, milliseconds_since(began)))
             await holds.write(record.with_steps(tuple(steps)))
             results[agent] = unsupported(self._target(agent), steps, record)
         return results
@@ -321,7 +334,7 @@ class GatewayControl:
         # somebody may have given it another model under the hold: the last one that a person chose is what comes back
         return replace(old.config, model=now.model, known=True) if now.known else old.config
 
-    def _verified(self, agent: str, survey: Survey) -> tuple[HoldState, str]:
+    def _verified(self, agent: str, survey: Survey, *, kept: bool) -> tuple[HoldState, str]:
         try:
             record = self._store.read(self._target(agent))
         except DamagedHold as error:
@@ -333,10 +346,10 @@ class GatewayControl:
         problems = [f"{label} is active" for label in _active(agent, survey)]
         if record.config is not None and not runs_held(agent, survey):
             problems.append(f"the gateway runs it on {survey.models.get(agent) or 'another model'}")
-        off = {job.id for job in record.cron}
-        # some jobs are kept by the gateway, which switches them on again; without a model of their own they are held
-        loose = [job for job in survey.jobs_of(agent) if job.id in off and (job.model or record.config is None)]
-        problems += [f"cron job {job.name} is on" for job in loose]
+        if record.config is None and (self._config_hold or not kept):
+            problems.append("its config is not held" if self._config_hold else NOT_KEPT)
+        unwilling = kept_on(record.steps, survey, agent)
+        problems += loose(agent, survey, unwilling, config=record.config is not None)
         if problems:
             return HoldState.FAILED, f"it does not hold: {'; '.join(problems)}"
         return HoldState.PAUSED, "verified again"

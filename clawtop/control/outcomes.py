@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from clawtop.control.holding import NOT_KEPT
 from clawtop.control.pausing import Paused
 from clawtop.control.record import HoldRecord
 from clawtop.control.resuming import Resumed
@@ -19,15 +20,16 @@ class Asker:
     at: int
 
 
-def paused(one: Paused, took: int, *, config_hold: bool) -> Result:
-    """A pause that was carried out: it holds, or what is wrong with it."""
+def paused(one: Paused, took: int, *, config_hold: bool, kept: bool) -> Result:
+    """A pause that was carried out: it holds, or what is wrong with it. `kept`: clawtop goes on watching it."""
     record = one.record
+    problems = [*one.problems, *([] if config_hold or kept else [NOT_KEPT])]
     done = ", ".join(_counted(one, config_hold=config_hold)) or "nothing ran"
-    detail = "; ".join(one.problems) or done
-    if not config_hold:
+    detail = "; ".join(problems) or done
+    if kept and not config_hold:
         detail += "; it holds only as long as clawtop runs (control.config_hold is off)"
-    state = HoldState.FAILED if one.problems else HoldState.PAUSED
-    verified = not one.problems
+    state = HoldState.FAILED if problems else HoldState.PAUSED
+    verified = not problems
     return Result(
         target=record.target,
         verified=verified,

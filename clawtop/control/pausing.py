@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from clawtop.control.config_hold import HELD_MODEL, Roster, UnreadableConfig, hold_patch, is_held, stood_before
+from clawtop.control.config_hold import HELD_MODEL, Roster, UnreadableConfig, hold_patch, stood_before
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.endings import Endings
 from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
 from clawtop.control.gateway_facts import Job, Session
+from clawtop.control.holding import KEPT_ON, given, jobs_on, loose, runs_held, switching_off
 from clawtop.control.holds import OpenHolds
 from clawtop.control.planning import Survey
 from clawtop.control.record import CronBefore, HoldRecord, SessionBefore
@@ -180,10 +181,10 @@ class Pausing:
                 self._unwilling.add(job.id)
                 held = self._config_hold and not self._config_trouble
                 what = "the held config refuses its runs" if held else "clawtop aborts its runs while it runs"
-                detail = f"the gateway keeps it on ({error.message}); {what}"
+                detail = f"{KEPT_ON} ({error.message}); {what}"
             except TimedOut as error:
                 detail = str(error)
-        self._steps[agent].append(Step(f"cron job {job.name} off", not detail, detail, milliseconds_since(began)))
+        self._steps[agent].append(Step(switching_off(job.name), not detail, detail, milliseconds_since(began)))
 
     async def _clear_models(self, agent: str, sessions: Sequence[Session]) -> None:
         """Look up each session's own model, write all of them down, then take them away."""
@@ -222,7 +223,9 @@ class Pausing:
         while True:
             doubts = {agent: list(found) for agent, found in self._doubts.items()}
             survey = await self._operator.survey()
-            late = {agent: (self._jobs_on(agent, survey), self._given(agent, survey)) for agent in self._holds.records}
+            late = {
+                agent: (jobs_on(agent, survey, self._unwilling), given(agent, survey)) for agent in self._holds.records
+            }
             if passes < _PASSES and any(jobs or sessions for jobs, sessions in late.values()):
                 passes += 1
                 for agent, (jobs, sessions) in late.items():
@@ -244,14 +247,7 @@ class Pausing:
         elif self._reloads(agent, survey):
             yield f"the gateway still runs it on {survey.models.get(agent) or 'another model'}"
         held = self._config_hold and not self._config_trouble
-        yield from (f"cron job {job.name} is on" for job in self._jobs_on(agent, survey) if job.model or not held)
-        yield from (f"{session.key} has a model of its own" for session in self._given(agent, survey))
-
-    def _jobs_on(self, agent: str, survey: Survey) -> list[Job]:
-        return [job for job in survey.jobs_of(agent) if job.id not in self._unwilling]
-
-    def _given(self, agent: str, survey: Survey) -> list[Session]:
-        return [session for session in survey.candidates(agent) if session.own]
+        yield from loose(agent, survey, self._unwilling, config=held)
 
     async def _note_jobs(self, agent: str, jobs: Sequence[Job]) -> None:
         record = self._holds.records[agent]
@@ -269,14 +265,6 @@ async def _to_the_end(write: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait({writing}, timeout=_LAST_WRITE_SECONDS)
         raise
-
-
-def runs_held(agent: str, survey: Survey) -> bool:
-    """Whether the gateway runs the agent on the hold's model."""
-    if survey.models.get(agent) is not None:
-        return survey.models[agent] == HELD_MODEL
-    entry = survey.roster.entry(agent) if survey.roster is not None else None
-    return is_held((entry or {}).get("model"))
 
 
 async def together(*jobs: Awaitable[T]) -> list[T]:

@@ -79,7 +79,7 @@ class ReadOnly(ClawtopError):
 
 
 class Switch:
-    """Carries out commands. With `readonly` it only looks.
+    """Carries out commands. With `readonly` it only looks; one that `stays` keeps the holds until it is stopped.
 
     `folder` is the state directory, `now` tells Unix ms, `on_change` is called after each change of the holds.
     """
@@ -90,6 +90,7 @@ class Switch:
         ways: Ways,
         *,
         readonly: bool = False,
+        stays: bool = True,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -97,6 +98,7 @@ class Switch:
         self._audit = Audit(folder / "audit.jsonl")
         self._ways = ways
         self._readonly = readonly
+        self._keeps = stays and not readonly
         self._now = now
         self._on_change = on_change
         self._person = this_person()
@@ -123,6 +125,7 @@ class Switch:
     async def start(self, *, keep: bool = True) -> None:
         """Take over the holds on disk and verify them. With `keep` they are kept, too."""
         self.take_over()
+        self._keeps = self._keeps and keep
         if not keep:
             await self.verify(patience=_ENDING_SECONDS)
             return
@@ -318,7 +321,7 @@ class Switch:
         told = self._told(control, asker)
         match command:
             case Pause():
-                return await control.pause(agents, asker, told)
+                return await control.pause(agents, asker, told, kept=self._keeps)
             case Resume():
                 # as long as it is kept, what resumes would be cut off
                 self._let_go(control, agents)
@@ -411,7 +414,7 @@ class Switch:
 
     async def _verify(self, control: GatewayControl, targets: Sequence[Target], patience: float) -> None:
         before = {target: self._holds[target].state for target in targets if target in self._holds}
-        found = await control.verify([target.agent for target in targets], patience=patience)
+        found = await control.verify([target.agent for target in targets], patience=patience, kept=self._keeps)
         for target in targets:
             state, detail = found[target.agent]
             hold = self._holds.get(target)
@@ -487,7 +490,7 @@ class Switch:
     def _keep_watches(self) -> None:
         """Watch the gateways of the holds there are, and no others."""
         kept = [target for target, hold in self._holds.items() if hold.state in _KEPT]
-        groups = self._by_gateway([] if self._readonly else [it for it in kept if self._store.stands(it)])
+        groups = self._by_gateway([it for it in kept if self._store.stands(it)] if self._keeps else [])
         for control in {*self._watches, *(it for it in groups if it is not None)}:
             agents = [target.agent for target in groups.get(control, [])]
             if not agents:
