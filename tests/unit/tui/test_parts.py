@@ -58,6 +58,20 @@ def test_every_row_is_made_of_its_own_agents_models_sessions_and_runs(by: Groupi
             assert len(found[Grouping.RUN]) == row.runs
 
 
+@pytest.mark.parametrize("by", Grouping)
+def test_parts_keep_up_with_what_their_row_does(by: Grouping) -> None:
+    one, view = made(), View(group_by=by)
+    rows = [row for row in one.snapshot(view, NOW).rows if row.host == "local"]
+    row = next(row for row in rows if row.group[-1] not in {"s2", "r2"})
+    before = made_of(one, row, view)
+    for key, provider in ((HERE, "acme"), (THERE, "else")):
+        one.fold(call(f"{key.host} new", 0, key, provider=provider, model=f"{provider}-1", cost=7_000))
+    after = made_of(one, row, view)
+    assert {part: sum(each.cost for each in rows) for part, rows in after.items()} == {
+        part: sum(each.cost for each in rows) + 7_000 for part, rows in before.items()
+    }
+
+
 def test_a_scope_and_a_window_hold_on_the_page_too() -> None:
     odd = HERE._replace(agent="co*der[1]?", project="x")
     one = fleet(
