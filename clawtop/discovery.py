@@ -8,7 +8,7 @@ from clawtop.credentials import without_credentials
 from clawtop.formats.attribution import ProjectRule
 from clawtop.formats.otlp.senders import AttributeMap
 from clawtop.model.errors import UsageError
-from clawtop.paths import expanded
+from clawtop.paths import expanded, is_folder
 from clawtop.sources import Source
 
 KINDS = (
@@ -106,8 +106,8 @@ def discover(environment: Mapping[str, str], home: Path, *, projects: Sequence[P
     """
     from clawtop.sources.openclaw import OpenClawSource, find_homes  # noqa: PLC0415
 
-    others = [(kind, folder) for kind, folder in _others(environment, home) if folder.is_dir()]
-    homes = [(folder, config) for folder, config in find_homes(environment, home) if folder.is_dir() or not others]
+    others = [(kind, folder) for kind, folder in _others(environment, home) if is_folder(folder)]
+    homes = [(folder, config) for folder, config in find_homes(environment, home) if is_folder(folder) or not others]
     return [
         *(OpenClawSource(f"openclaw:{folder}", folder, config, projects=projects) for folder, config in homes),
         *(open_source(f"{kind}:{folder}", projects=projects) for kind, folder in others),
@@ -119,9 +119,9 @@ def absent(environment: Mapping[str, str], home: Path) -> list[str]:
     from clawtop.sources.openclaw import find_homes  # noqa: PLC0415
 
     others = _others(environment, home)
-    found = [folder.is_dir() for _, folder in others]
+    found = [is_folder(folder) for _, folder in others]
     homes = [("openclaw", folder) for folder, _ in find_homes(environment, home)] if any(found) else []
-    return [f"{kind}:{folder}" for kind, folder in [*homes, *others] if not folder.is_dir()]
+    return [f"{kind}:{folder}" for kind, folder in [*homes, *others] if not is_folder(folder)]
 
 
 def _others(environment: Mapping[str, str], home: Path) -> list[tuple[str, Path]]:

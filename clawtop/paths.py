@@ -1,5 +1,6 @@
 """Paths as people write them, and where clawtop keeps what is its own."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,16 @@ def expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise UsageError(f"{text}: there is no home directory for {text.partition('/')[0]}") from None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; False also where one may not look."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises there before Python 3.14
+
+
+def spelled(name: str) -> str:
+    r"""The name of a file as text that can be written anywhere: bytes that are no UTF-8 become `\xff`."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def state_folder(environment: Mapping[str, str]) -> Path:

@@ -15,6 +15,7 @@ from clawtop.formats.tagged import TaggedReader
 from clawtop.model.errors import SourceError
 from clawtop.model.events import Event
 from clawtop.model.snapshot import Health, SourceStatus
+from clawtop.paths import is_folder
 from clawtop.sources import Outlet
 from clawtop.sources.tail import Tail
 from clawtop.sources.watch import Watch
@@ -91,7 +92,7 @@ class EventsSource:
         self._logs: dict[_Identity, _Log] = {}
         self._origins: dict[int, str] = {}
         self._troubles: dict[str, str] = {}
-        self._folder = self._path.is_dir()
+        self._folder = is_folder(self._path)
         self._health = Health.READING
         self._entries = self._bytes = self._expected = self._too_long = 0
 
@@ -240,7 +241,7 @@ class EventsSource:
         except NotADirectoryError:
             return [str(self._path)]
         except FileNotFoundError:
-            if self._folder or not self._path.parent.is_dir():
+            if self._folder or not is_folder(self._path.parent):
                 raise SourceError(f"{self._path} is gone") from None
             return []  # between a rotation's rename and its create there is no file
         except OSError as error:

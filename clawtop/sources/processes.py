@@ -1,6 +1,8 @@
 """Whether the process that a lock or a lease names is still that process."""
 
+import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -32,6 +34,16 @@ def is_alive(pid: object, *, start_ticks: object = None, not_after: int | None =
         return False
     except psutil.AccessDenied:
         return True
+
+
+def runs(pid: int, programs: Sequence[str]) -> bool:
+    """Whether process `pid` is called by the name of one of these programs; False where that cannot be seen."""
+    try:
+        process = psutil.Process(pid)
+        names = [process.name(), *(os.path.basename(word) for word in process.cmdline()[:1])]  # noqa: PTH119
+    except psutil.Error:
+        return False
+    return any(name.startswith(program) for name in names for program in programs)
 
 
 def _start_ticks(pid: int) -> int | None:

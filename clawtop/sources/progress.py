@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from clawtop.model.snapshot import Health, SourceStatus
+from clawtop.paths import spelled
 
 
 @dataclass(slots=True)
@@ -25,9 +26,9 @@ class Progress:
     def note(self, about: str, trouble: str | None) -> None:
         """What is wrong with one part of it; None when it is well again."""
         if trouble is None:
-            self.notes.pop(about, None)
+            self.notes.pop(spelled(about), None)
         else:
-            self.notes[about] = trouble
+            self.notes[spelled(about)] = spelled(trouble)
 
     def status(self, summary: str) -> SourceStatus:
         """For the user: troubles first, else `summary`."""

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
 import zstandard
 
 from clawtop.formats.attribution import SessionFacts
-from clawtop.formats.lines import LineSplitter
+from clawtop.formats.lines import LineSplitter, json_value
 from clawtop.formats.quantities import moment, text, tokens
 from clawtop.formats.trajectory import Trajectory
 from clawtop.formats.transcript import AgentTranscripts, Transcript
 from clawtop.model.errors import ClawtopError, SourceError, Unusable
 from clawtop.model.events import Event, SessionState, State
-from clawtop.sources.processes import is_alive
+from clawtop.paths import spelled
+from clawtop.sources.processes import is_alive, runs
 from clawtop.sources.progress import Progress
 from clawtop.sources.tail import Tail
 
@@ -32,6 +32,9 @@ _LARGEST_INDEX = 256 * 1024 * 1024
 _COLD_MS = 3_600_000
 _CHUNK = 1 << 20
 _LOCK_GRACE_MS = 1500
+_LARGEST_LOCK = 4096
+_GATEWAY = ("openclaw", "clawdbot", "moltbot", "node", "bun")
+"""How the programs are called that a gateway runs as, by whichever name OpenClaw went."""
 _FAILED = ("failed", "timeout")
 
 
@@ -57,7 +60,7 @@ class SessionFiles:
     progress: Progress
     _files: dict[int, _File] = field(default_factory=dict)
     _locks: dict[str, Path] = field(default_factory=dict)
-    _running: dict[str, int] = field(default_factory=dict)
+    _running: dict[str, tuple[State, int]] = field(default_factory=dict)
     _statuses: dict[str, str] = field(default_factory=dict)
     _index: tuple[int, int, int] = (0, 0, 0)
     _trajectory: Trajectory = field(init=False)
@@ -76,7 +79,7 @@ class SessionFiles:
         self._locks = {}
         for entry in found:
             if entry.name.endswith(".jsonl.lock"):
-                self._locks[entry.name.removesuffix(".jsonl.lock")] = Path(entry.path)
+                self._locks[spelled(entry.name.removesuffix(".jsonl.lock"))] = Path(entry.path)
             elif entry.name != "sessions.json":
                 self._notice(entry)
         self._read_index()
@@ -155,17 +158,7 @@ class SessionFiles:
 
     def settle(self, now: int) -> list[Event]:
         """Run states as the locks tell them, and what the end of a run says of its last failed attempt."""
-        events: list[Event] = []
-        for session, lock in self._locks.items():
-            if _held(lock):
-                if session not in self._running:
-                    events.append(SessionState(self.agent.who.key(session), now, State.RUNNING))
-                self._running[session] = now
-        # 2026.6 lets go of a lock and takes it again many times in one run.
-        ended = [session for session, seen in self._running.items() if now - seen >= _LOCK_GRACE_MS]
-        for session in ended:
-            del self._running[session]
-            events.append(SessionState(self.agent.who.key(session), now, State.IDLE))
+        events, ended = self._look_at_locks(now)
         told_at = dict.fromkeys(ended, now + 1)
         streams: defaultdict[str, list[Transcript]] = defaultdict(list)
         for file in self._files.values():
@@ -173,14 +166,35 @@ class SessionFiles:
                 streams[file.session].append(file.transcript)
         for file in self._files.values():
             transcript = file.transcript
-            if transcript is None or not file.started or file.session in self._running:
+            state = self._running.get(file.session, (None, 0))[0]
+            if transcript is None or not file.started or state is State.RUNNING:
                 file.told = None
                 continue
             if transcript.unsettled:
                 later = _next(transcript, streams[file.session])
                 events += (later and transcript.goes_on_in(later)) or transcript.settle()
-            events += self._states(file, transcript, told_at.get(file.session, file.changed))
+            if state is None:
+                events += self._states(file, transcript, told_at.get(file.session, file.changed))
+            else:
+                file.told = None
         return events
+
+    def _look_at_locks(self, now: int) -> tuple[list[Event], list[str]]:
+        """What the locks say of run states, and the sessions that no longer have one."""
+        events: list[Event] = []
+        for session, lock in self._locks.items():
+            state = _state(lock)
+            if state is None:
+                continue
+            if self._running.get(session, (None, 0))[0] is not state:
+                events.append(SessionState(self.agent.who.key(session), now, state))
+            self._running[session] = state, now
+        # 2026.6 lets go of a lock and takes it again many times in one run.
+        ended = [session for session, (_, seen) in self._running.items() if now - seen >= _LOCK_GRACE_MS]
+        for session in ended:
+            del self._running[session]
+            events.append(SessionState(self.agent.who.key(session), now, State.IDLE))
+        return events, ended
 
     def _states(self, file: _File, transcript: Transcript, at: int) -> Iterable[Event]:
         if ".jsonl." in file.tail.path.name:
@@ -195,10 +209,14 @@ class SessionFiles:
         named = _NAME.fullmatch(entry.name)
         if named is None:
             return
-        if not entry.is_file():
-            self.progress.note(entry.name, "is no file and is not read")
+        try:
+            trouble = None if entry.is_file() else "is no file and is not read"
+        except OSError as error:
+            trouble = f"cannot be read: {error.strerror}"
+        if trouble is not None:
+            self.progress.note(entry.name, trouble)
             return
-        inode, session, path = entry.inode(), named["session"], Path(entry.path)
+        inode, session, path = entry.inode(), spelled(named["session"]), Path(entry.path)
         known = self._files.get(inode)
         if known is not None and known.session == session:
             known.tail.path = path
@@ -232,8 +250,8 @@ class SessionFiles:
             return
         self._index = (seen.st_ino, seen.st_mtime_ns, seen.st_size)
         try:
-            index = orjson.loads(path.read_bytes() if seen.st_size <= _LARGEST_INDEX else b"")
-        except (OSError, ValueError) as error:
+            index = json_value(path.read_bytes() if seen.st_size <= _LARGEST_INDEX else b"")
+        except (OSError, Unusable) as error:
             self.progress.note(f"{self.agent.who.agent}/sessions.json", f"cannot be read ({error})"[:200])
             return
         self.progress.note(f"{self.agent.who.agent}/sessions.json", None)
@@ -273,12 +291,18 @@ def _stat(path: Path) -> os.stat_result | None:
     return seen if stat.S_ISREG(seen.st_mode) else None
 
 
-def _held(lock: Path) -> bool:
-    """Whether a live process holds the lock; it stays behind when the gateway is killed."""
+def _state(lock: Path) -> State | None:
+    """What a lock says its session does, None for nothing: it stays behind when the gateway is killed."""
+    if _stat(lock) is None:
+        return None
     try:
-        owner = orjson.loads(lock.read_bytes()[:4096])
-    except (OSError, orjson.JSONDecodeError):
-        return False
+        owner = json_value(lock.read_bytes()[:_LARGEST_LOCK])
+    except (OSError, Unusable):
+        return None
     if not isinstance(owner, dict):
-        return False
-    return is_alive(owner.get("pid"), start_ticks=owner.get("starttime"), not_after=moment(owner.get("createdAt")))
+        return None
+    pid, started = owner.get("pid"), owner.get("starttime")
+    if not isinstance(pid, int) or not is_alive(pid, start_ticks=started, not_after=moment(owner.get("createdAt"))):
+        return None
+    # the pid may be one of a container, and another program's here
+    return State.RUNNING if isinstance(started, int) or runs(pid, _GATEWAY) else State.UNKNOWN

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import orjson
-
+from clawtop.formats.lines import json_value
 from clawtop.formats.session_keys import read_session_key
+from clawtop.model.errors import Unusable
 from clawtop.model.events import Aborted, Event, Unmetered
 from clawtop.model.keys import Key
 from clawtop.sources.openclaw.sqlite import Database
@@ -57,6 +57,7 @@ class StateDatabase:
     def fresh(self, who: Mapping[str, Callable[[str, str | None], Key]]) -> list[Event]:
         """Aborted runs and unmetered ones since the last call. `who` gives each agent's keys."""
         events: list[Event] = []
+        self.database.need("audit_events", "sequence", "kind", "status", "session_key")
         rows = self.database.select(
             "audit_events", _AUDIT, f"WHERE sequence > ? {_INTERESTING} ORDER BY sequence", (self._audited,)
         )
@@ -74,15 +75,17 @@ class StateDatabase:
         return events
 
     def _tools(self) -> dict[str, str]:
-        running = self.database.select("task_runs", ("run_id", "last_tool_name", "status"), "WHERE status = 'running'")
-        return {_text(run): _text(tool)[:80] for run, tool, _ in running if tool is not None}
+        if "status" not in self.database.columns("task_runs"):
+            return {}
+        running = self.database.select("task_runs", ("run_id", "last_tool_name"), "WHERE status = 'running'")
+        return {_text(run): _text(tool)[:80] for run, tool in running if tool is not None}
 
 
 def _owner_alive(payload: object, *, expires: int, now: int) -> bool | None:
     try:
-        owner = orjson.loads(payload if isinstance(payload, bytes) else b"{}").get("owner", {})
+        owner = json_value(payload if isinstance(payload, bytes) else b"{}").get("owner", {})
         pid, host, ticks = owner.get("pid"), owner.get("host"), owner.get("startedAt")
-    except (orjson.JSONDecodeError, AttributeError):
+    except (Unusable, AttributeError):
         return None
     if host != this_host():
         return None if expires > now else False

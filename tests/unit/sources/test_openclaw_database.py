@@ -27,7 +27,7 @@ class Reader:
         self.database = Database(path, newest_known=KNOWN_SCHEMA)
         self.agent = AgentDatabase(self.database, AgentTranscripts(who), self.progress)
         self.events: list[Event] = []
-        for _, session in self.agent.history():
+        for _, session in self.agent.history(LATER):
             for batch in self.agent.read(session):
                 self.events += batch
         self.settle()
@@ -35,14 +35,13 @@ class Reader:
     def poll(self) -> Counters:
         """Read what was committed and say what was counted so far."""
         if self.database.changed():
-            self.agent.facts()
-            for batch in self.agent.fresh():
+            for batch in self.agent.fresh(LATER):
                 self.events += batch
         self.settle()
         return self.counted()
 
     def settle(self) -> None:
-        self.events += self.agent.settle(())
+        self.events += self.agent.settle((), LATER, grace=0)
         self.events += self.agent.states({}, alive=False, now=LATER)
 
     def counted(self) -> Counters:
@@ -140,9 +139,9 @@ def test_an_error_entry_before_its_trajectory_is_not_counted_twice(store: AgentS
     reader = Reader(store.path)
     store.add("s1", 3, answer("x1", T0 + 5000, error="500", run="r2"))
     reader.database.changed()
-    for batch in reader.agent.fresh():
+    for batch in reader.agent.fresh(LATER):
         reader.events += batch
-    reader.events += reader.agent.settle({"s1"})
+    reader.events += reader.agent.settle({"s1"}, LATER, grace=0)
     store.attempt("s1", 0, "r2", T0 + 5000, stop="error")
     store.trace("s1", 1, "r2", T0 + 5001, "session.ended", {"status": "error"})
     assert reader.poll() == Counters(calls=2, errors=1, failed_turns=1)

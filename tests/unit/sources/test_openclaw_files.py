@@ -2,7 +2,11 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -11,6 +15,7 @@ from clawtop.formats.attribution import Attribution
 from clawtop.formats.transcript import AgentTranscripts
 from clawtop.model.events import Event, SessionState, State
 from clawtop.model.snapshot import Counters
+from clawtop.sources import processes
 from clawtop.sources.openclaw.files import SessionFiles
 from clawtop.sources.progress import Progress
 from tests.counted import seen, total
@@ -43,6 +48,11 @@ class Reader:
         return [event.state for event in self.events if isinstance(event, SessionState)]
 
 
+def this_process(at: int) -> dict[str, Any]:
+    """What a gateway that this process is writes into a lock."""
+    return {"pid": os.getpid(), "createdAt": iso(at), "starttime": processes._start_ticks(os.getpid())}
+
+
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
     return Reader(tmp_path)
@@ -70,7 +80,7 @@ def test_a_torn_line_is_not_there_yet(reader: Reader, tmp_path: Path) -> None:
 def test_a_first_turn_has_a_lock_and_no_file(reader: Reader, tmp_path: Path) -> None:
     folder = session_file(tmp_path, "main", "s0", STORY).parent
     lock = folder / "s1.jsonl.lock"
-    lock.write_text(json.dumps({"pid": os.getpid(), "createdAt": iso(reader.now)}))
+    lock.write_text(json.dumps(this_process(reader.now)))
     reader.sweep()
     assert {event.key.session: event.state for event in reader.events if isinstance(event, SessionState)} == {
         "s0": State.IDLE,
@@ -99,7 +109,7 @@ def test_a_lock_that_is_let_go_for_a_moment_is_the_same_run(reader: Reader, tmp_
     folder = session_file(tmp_path, "main", "s1", STORY).parent
     lock = folder / "s1.jsonl.lock"
     for _ in range(3):
-        lock.write_text(json.dumps({"pid": os.getpid(), "createdAt": iso(reader.now)}))
+        lock.write_text(json.dumps(this_process(reader.now)))
         reader.sweep()
         lock.unlink()
         reader.now += 200
@@ -259,3 +269,26 @@ def test_many_idle_sessions_whose_last_attempt_failed_are_little_work(tmp_path: 
         return steps(lambda: reader.files.settle(reader.now))
 
     assert work(200) < 5 * work(50)
+
+
+def test_a_lock_that_names_another_programs_process_is_in_doubt(reader: Reader, tmp_path: Path) -> None:
+    path = session_file(tmp_path, "main", "s1", [*STORY, answer("e3", T0 + 2000, error="500")])
+    lock = path.with_name("s1.jsonl.lock")
+    lock.write_text(json.dumps({"pid": os.getpid(), "createdAt": iso(reader.now)}))
+    assert reader.sweep().failed_turns == 1
+    reader.sweep()
+    assert reader.states() == [State.UNKNOWN]
+    lock.unlink()
+    reader.now += 60_000
+    reader.sweep()
+    assert reader.states() == [State.UNKNOWN, State.IDLE, State.ERROR]
+
+
+@pytest.mark.parametrize("called", ["node", "openclaw-gateway"])
+def test_a_lock_of_a_gateway_that_notes_no_start_is_believed(reader: Reader, tmp_path: Path, called: str) -> None:
+    lock = session_file(tmp_path, "main", "s1", STORY).with_name("s1.jsonl.lock")
+    with subprocess.Popen([called, "-c", "input()"], executable=sys.executable, stdin=subprocess.PIPE) as gateway:
+        lock.write_text(json.dumps({"pid": gateway.pid, "createdAt": iso(round(time.time() * 1000))}))
+        reader.sweep()
+        gateway.communicate(b"\n")
+    assert reader.states() == [State.RUNNING]
