@@ -1,6 +1,7 @@
 """What many tests need: the captured OpenClaw homes, and an outlet that remembers."""
 
 import json
+import logging
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,15 @@ def truth() -> Mapping[str, Any]:
     """The exact totals of each captured home, by agent."""
     found: dict[str, Any] = json.loads((FIXTURES / "truth.json").read_text())
     return found
+
+
+@pytest.fixture(autouse=True)
+def _own_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line that a test ran leaves its log file to no other test."""
+    log = logging.getLogger("clawtop")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "propagate", True)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
 
 
 @pytest.fixture(autouse=True)
