@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 import orjson
 
 from clawtop.control.record import DamagedHold, HoldRecord, from_json, to_json
-from clawtop.model.commands import Hold, HoldState, Target
+from clawtop.model.commands import Hold, HoldState, Step, Target
 from clawtop.model.errors import ClawtopError
 
 _LONGEST_NAME = 180
@@ -199,8 +199,22 @@ def hold_on_disk(store: HoldStore, target: Target) -> Hold | None:
 def _standing(target: Target, record: HoldRecord | DamagedHold) -> Hold:
     if isinstance(record, DamagedHold):
         return Hold(target, HoldState.FAILED, 0, "?", detail=str(record))
-    detail = f"found, held since then by {record.by}; not verified yet"
-    return Hold(target, HoldState.REQUESTED, record.since, record.by, record.reason, detail)
+    state, detail = HoldState.REQUESTED, f"found, held since then by {record.by}; not verified yet"
+    if record.hook is not None and record.steps:
+        state, detail = _said(record.hook, record.steps[-1])
+    return Hold(target, state, record.since, record.by, record.reason, detail)
+
+
+def step_of(verb: str, hook: str) -> str:
+    """What the step of a hook is called."""
+    return f"{verb} by hook {hook}"
+
+
+def _said(hook: str, last: Step) -> tuple[HoldState, str]:
+    """How a hook's hold stands by what the hook has said last, for nothing else tells."""
+    if last.done and last.what == step_of("pause", hook):
+        return HoldState.PAUSED, f"the hook {hook} said so; nobody has looked since"
+    return HoldState.FAILED, f"{last.what} failed{f': {last.detail}' if last.detail else ''}"
 
 
 class OpenHolds:

@@ -1,13 +1,14 @@
 """Pause, abort and resume of agents by the user's own hooks."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from clawtop.control.elapsed import milliseconds_since
-from clawtop.control.holds import Busy, HoldStore, NotRemoved
+from clawtop.control.holds import Busy, HoldStore, NotRemoved, step_of
 from clawtop.control.hook import HookCall, HookFailed, HookRule, run_hook
 from clawtop.control.outcomes import Asker, failed, not_held
 from clawtop.control.record import DamagedHold, HoldRecord
@@ -75,6 +76,10 @@ class HookControl:
                 record = replace(record, damaged=str(self._store.set_aside(target)))
             await asyncio.to_thread(self._store.write, record)
         result = await _result(verb, rule, call, record, about)
+        if verb == "pause" or (verb == "resume" and known is not None and not result.verified):
+            with contextlib.suppress(OSError):
+                # the hold itself is written down; only how it went would not be known to a later clawtop
+                await asyncio.to_thread(self._store.write, replace(record, steps=result.steps))
         if verb == "pause":
             return _held(result, record, HoldState.PAUSED if result.verified else HoldState.FAILED)
         if verb == "resume" and result.verified:
@@ -112,7 +117,7 @@ async def _result(verb: str, rule: HookRule, call: HookCall, record: HoldRecord,
         said, done = str(error), False
     took = milliseconds_since(began)
     detail = (f"the hook {rule.name} says it is done" + (f": {said}" if said else "")) if done else said
-    step = Step(f"{verb} by hook {rule.name}", done, said, took)
+    step = Step(step_of(verb, rule.name), done, said, took)
     return Result(record.target, verified=done, detail=detail, steps=(step,), verified_after=took if done else None)
 
 

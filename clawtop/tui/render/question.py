@@ -247,7 +247,8 @@ def _touched(plan: Plan, asked: Asked, glyphs: Glyphs) -> Iterable[Line]:
     for work in plan.running:
         yield _work(work, plan.target, asked, glyphs)
     if not plan.running and plan.problem is None:
-        yield _fact("", "nothing runs now", "muted", glyphs)
+        looked = plan.means is not Means.HOOK
+        yield _fact("", "nothing runs now" if looked else "what runs is not known: nobody has looked", "muted", glyphs)
     if asked.act is Act.PAUSE:
         for job in plan.cron_jobs:
             yield _fact("cron job", "  ".join(filter(None, (job.name, job.schedule, job.model))), "plain", glyphs)

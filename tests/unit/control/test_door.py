@@ -167,3 +167,30 @@ async def test_what_is_there_without_being_named_need_not_be(tmp_path: Path) -> 
     assert switch.holds()[CODER].source is None
     assert record is not None
     assert record.source == "openclaw:/home/kim/.openclaw"
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "said"), [("", "paused", "the hook h said so"), ("1/0", "failed", "Zero")]
+)
+async def test_a_later_look_knows_what_the_hook_has_said(tmp_path: Path, program: str, state: str, said: str) -> None:
+    rule = HookRule("h", pause=HookCommand((sys.executable, "-c", program)))
+    await with_doors(tmp_path, hooks=[rule]).carry_out(Pause((CODER,)))
+    later = with_doors(tmp_path, hooks=[rule])
+    await later.start(keep=False)
+
+    assert later.holds()[CODER].state == state
+    assert said in later.holds()[CODER].detail
+
+
+async def test_a_hook_that_could_not_resume_is_known_to_have_failed(tmp_path: Path) -> None:
+    rule = HookRule(
+        "h", pause=HookCommand((sys.executable, "-c", "")), resume=HookCommand((sys.executable, "-c", "1/0"))
+    )
+    switch = with_doors(tmp_path, hooks=[rule])
+    await switch.carry_out(Pause((CODER,)))
+    await switch.carry_out(Resume((CODER,)))
+    later = with_doors(tmp_path, hooks=[rule])
+    later.take_over()
+
+    assert later.holds()[CODER].state is HoldState.FAILED
+    assert "resume by hook h failed" in later.holds()[CODER].detail

@@ -149,7 +149,7 @@ async def test_a_hold_whose_hook_is_gone_from_the_config_stays(tmp_path: Path, c
     outcome = await later.carry_out(command)
 
     assert not outcome.verified
-    assert later.holds()[BOT].state is HoldState.REQUESTED
+    assert later.holds()[BOT].state is HoldState.PAUSED
     assert "no hook of the config matches it" in later.holds()[BOT].detail
 
 
