@@ -2,9 +2,8 @@
 
 import pytest
 
-from clawtop.model.events import State
 from clawtop.model.snapshot import Health, SourceStatus
-from clawtop.tui.app import run_screen
+from clawtop.tui.app import ClawtopApp, run_screen
 from clawtop.tui.options import ScreenOptions
 from clawtop.tui.render.columns import head
 from clawtop.tui.render.glyphs import UNICODE
@@ -164,10 +163,14 @@ async def test_an_empty_machine_scrolls_and_names_its_key_on_the_smallest_termin
 
 
 def test_a_screen_that_has_fallen_over_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def falls_over(app: object, **_how: object) -> None:
-        vars(app)["_return_code"] = 1
+    run = ClawtopApp.run
 
-    monkeypatch.setattr("clawtop.tui.app.ClawtopApp.run", falls_over)
-    feed = FleetFeed(3)
-    assert feed.agents[0].state is State.RUNNING
-    assert run_screen(feed, ScreenOptions()) == 1
+    def headless(app: ClawtopApp, *, mouse: bool) -> int | None:
+        return run(app, headless=True, mouse=mouse)
+
+    def fall_over(app: ClawtopApp) -> None:
+        raise ZeroDivisionError(app.title)
+
+    monkeypatch.setattr(ClawtopApp, "run", headless)
+    monkeypatch.setattr(ClawtopApp, "on_mount", fall_over)
+    assert run_screen(FleetFeed(3), ScreenOptions()) == 1

@@ -24,7 +24,7 @@ def printable(text: str, width: int | None = None, *, ascii_only: bool = False) 
     Those are controls, bidi and format characters, anything invisible, private, unassigned or half a surrogate
     pair, combining marks beyond two on a letter or with nothing before them, and skin tones on no emoji. What only
     joins or colours emoji is left out without a mark: terminals disagree how wide the result is. What does not fit
-    ends in `…` (`~` with `ascii_only`, which also marks everything outside ASCII).
+    ends in `…` (`~` with `ascii_only`, which also marks everything outside ASCII; but – for the unknown becomes -).
     """
     if text.isascii() and text.isprintable():
         clean = text
@@ -41,7 +41,7 @@ def _cleaned(text: str, *, ascii_only: bool) -> str:
     out: list[str] = []
     marks = _MARKS_EACH
     for char in text:
-        seen = shown(char)
+        seen = "-" if ascii_only and char == "\u2013" else shown(char)
         if not seen or seen in _TONES or (ascii_only and not seen.isascii()):
             out.append(mark)
             marks = 0

@@ -95,7 +95,7 @@ class FleetScreen(Screen[None]):
         self._header.show(header.header(snapshot, width, lines, self._glyphs, badges))
         self._head.titles(self.table.places, snapshot)
         desk = self._desk
-        nothing = empty.page(snapshot, width, self._glyphs, desk.key_of, desk.absent, demo=desk.offers_demo)
+        nothing = empty.page(snapshot, width - 1, self._glyphs, desk.key_of, desk.absent, demo=desk.offers_demo)
         self.set_class(bool(nothing), "-empty")
         self._empty.show(nothing)
         self._paint_foot()

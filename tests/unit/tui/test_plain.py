@@ -60,6 +60,11 @@ def test_nothing_harmful_is_left_and_it_fits(text: str, width: int | None, ascii
     clean.encode()
 
 
+def test_what_is_unknown_is_a_dash_in_ascii_too() -> None:
+    assert printable("\u2013", ascii_only=True) == "-"
+    assert printable("a\u2013\u00e9", ascii_only=True) == "a-?"
+
+
 @given(NASTY)
 def test_cleaning_twice_changes_nothing(text: str) -> None:
     assert printable(printable(text)) == printable(text)
