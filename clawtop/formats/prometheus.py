@@ -5,14 +5,15 @@ history, so nothing is new that it told before. The first value of a series coun
 time, where its target was not seen before or began anew with it; else it came to be between two looks.
 """
 
+from bisect import insort
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from clawtop.formats.prometheus_answers import Found
+from clawtop.formats.prometheus_answers import Found, number
 from clawtop.formats.prometheus_names import (
     ASIDE,
     COST,
@@ -36,11 +37,12 @@ HISTORY_MS = 7 * DAY_MS + HOUR_MS
 """How far back windows reach, and a step more."""
 _STEPS = ((HISTORY_MS, HOUR_MS), (25 * HOUR_MS, 60_000), (65 * 60_000, 15_000))
 """(until how long ago, how fine): hours for the days, minutes for the day, seconds for the hour."""
-_MOST = 10**15
 _MICRO = 10**6
+_LEAST_COST = 1e-13
 _MOST_METERS = 100_000
 _MOST_GONE = 200_000
 _MOST_LEFT_OUT = 20_000
+_MOST_BOUNDS = 200
 _COUNTERS = frozenset(field.name for field in fields(Counters)) - {"unpriced_calls"}
 _NEVER_TOLD = frozenset({"sessions", "runs", "context_pct"})
 _TOGETHER = {
@@ -256,7 +258,10 @@ class PrometheusReader:
         if meaning is None or meaning[:2] in self._left_out:
             return None
         if meaning.counts == (LATENCY,) and meaning.bound not in self._bounds:
-            self._bounds = sorted({*self._bounds, meaning.bound})
+            if len(self._bounds) >= _MOST_BOUNDS:
+                self.skipped["a histogram has more buckets than are kept apart"] += 1
+                return None
+            insort(self._bounds, meaning.bound)
         self._of_target[meaning.target] += 1
         self._of_agent[meaning.key[:2]] += 1
         if COST in meaning.counts:
@@ -286,7 +291,7 @@ class PrometheusReader:
     def _grown(self, meter: _Meter, text: str) -> tuple[int, bool]:
         """(what a series grew by, whether it was never seen before)."""
         try:
-            value = _pico(text) if COST in meter.meaning.counts else _whole(text)
+            value = _pico(text) if COST in meter.meaning.counts else int(number(text))
         except Unusable as why:
             self.skipped[str(why)] += 1
             return 0, False
@@ -304,6 +309,7 @@ class PrometheusReader:
         cost: int | None = self._micro_dollars(cell.key, by.pop(COST, 0))
         if growth.family is not Family.CLAWTOP and cell not in self._priced:
             cost = None
+        counts: dict[str, Any] = dict(by)
         return Increase(
             cell.key,
             at,
@@ -313,7 +319,7 @@ class PrometheusReader:
             tokens,
             cost,
             latencies=self._latencies(growth.below),
-            **by,
+            **counts,
         )
 
     def _micro_dollars(self, key: Key, pico: int) -> int:
@@ -366,21 +372,8 @@ def _add(growth: _Growth, meaning: Meaning, more: int) -> None:
         growth.by[name] += more
 
 
-def _whole(text: str) -> int:
-    try:
-        value = int(float(text))
-    except (TypeError, ValueError, OverflowError):
-        raise Unusable("a value is no number") from None
-    if not 0 <= value <= _MOST:
-        raise Unusable("a value is negative or huge")
-    return value
-
-
 def _pico(text: str) -> int:
-    try:
-        value = int(Decimal(text).scaleb(12).to_integral_value())
-    except (TypeError, ValueError, ArithmeticError):
-        raise Unusable("a value is no number") from None
-    if not 0 <= value <= _MOST * _MICRO:
-        raise Unusable("a value is negative or huge")
-    return value
+    about = number(text)
+    if about < _LEAST_COST:
+        return 0  # also what is too small for a Decimal
+    return int(Decimal(text).scaleb(12).to_integral_value())

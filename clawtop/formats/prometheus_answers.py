@@ -1,5 +1,6 @@
 """What a Prometheus answers, in the JSON of its HTTP API."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ import orjson
 from clawtop.model.errors import Unusable
 
 _LABEL = slice(300)
+_LATEST = 253_402_300_799  # the last second of the year 9999
+_MOST = 10**15
 
 
 class Found(NamedTuple):
@@ -59,8 +62,28 @@ def _found(result: object) -> Found | None:
         return None
     labels, points = result["metric"], result.get("values", [result.get("value")])
     try:
-        taken = [(round(at * 1000), text) for at, text in points]
+        taken = [(_moment(at), text) for at, text in points]
         known = {name: str.__getitem__(value, _LABEL) for name, value in labels.items()}
     except (TypeError, ValueError, OverflowError):
         return None
     return Found(known, taken)
+
+
+def _moment(at: object) -> int:
+    """Unix milliseconds. A text would be repeated a thousand times where a number is multiplied."""
+    if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at <= _LATEST:
+        raise ValueError
+    return round(at * 1000)
+
+
+def number(text: str) -> float:
+    """What a value says, from 0 to 10^15. Raises Unusable for anything else, before anybody calculates with it."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError, OverflowError):
+        raise Unusable("a value is no number") from None
+    if not math.isfinite(value):
+        raise Unusable("a value is no number")
+    if not 0 <= value <= _MOST:
+        raise Unusable("a value is negative or huge")
+    return value

@@ -89,6 +89,7 @@ _CLAWTOP = {
 _ABOVE_CALLS = ("invoke_agent", "create_agent", "invoke_workflow")
 """Operations that add up what the calls below them have told."""
 _NOTHING = ("", "unknown", "none")
+_LONGEST_MS = 10**12
 
 _Counted = Callable[[Labels], tuple[str, ...]]
 
@@ -181,9 +182,10 @@ def meaning_of(labels: Labels, server: str) -> Meaning | None:
 
 def _bound(name: str, labels: Labels) -> float:
     try:
-        return float(labels.get("le", "")) * (1 if "_ms_" in name else 1000)
+        bound = float(labels.get("le", "")) * (1 if "_ms_" in name else 1000)
     except ValueError:
         return math.nan
+    return bound if 0 <= bound <= _LONGEST_MS or bound == math.inf else math.nan
 
 
 def _of_clawtop(labels: Labels, instance: str) -> tuple[Key, str, str]:

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from clawtop.formats.prometheus import HISTORY_MS, Phase, PrometheusReader, phases
-from clawtop.formats.prometheus_answers import Found
+from clawtop.formats.prometheus_answers import Found, number
 from clawtop.formats.prometheus_names import Family, is_known
-from clawtop.model.errors import SourceError
+from clawtop.model.errors import SourceError, Unusable
 from clawtop.model.events import Event
 from clawtop.model.snapshot import Health, SourceStatus
 from clawtop.sources import Outlet
@@ -94,8 +94,15 @@ class PrometheusSource:
         self._names = tuple(sorted(name for name in set(names) if is_known(name)))
         if self._names:
             sizes = await api.query(f"count by (__name__) ({_any_of(self._names)})")
-            there = sum(int(float(text)) for one in sizes.found for _, text in one.points)
+            there = sum(self._size(text) for one in sizes.found for _, text in one.points)
             self._left_out = max(0, there - MOST_SERIES)
+
+    def _size(self, text: str) -> int:
+        try:
+            return int(number(text))
+        except Unusable:
+            self._reader.skipped["the number of series of a name is no number"] += 1
+            return 0
 
     async def _newest(self, api: Api) -> list[Found]:
         """The series as they are now; of too many the largest of each name."""

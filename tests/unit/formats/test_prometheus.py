@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -171,6 +172,26 @@ def test_what_is_no_count_is_skipped_and_told(text: str) -> None:
     cost = series("clawtop_cost_usd_total", (2, text), **CODER)
     assert told(reader.take([calls((2, text), (3, 6)), cost])) == [(3, 1)]
     assert sum(reader.skipped.values()) == 2
+
+
+@pytest.mark.parametrize("text", ["1E+999980", "9e99999999", "-1E+999980", "1E-99999999999999999999", "0E+99999999"])
+def test_a_few_bytes_do_not_keep_the_reader_busy(text: str) -> None:
+    began = time.process_time()
+    opened(*(series("clawtop_cost_usd_total", (2, text), **{**CODER, "user": f"u{n}"}) for n in range(20)))
+    assert time.process_time() - began < 1
+
+
+def test_buckets_that_no_histogram_has_are_passed_over() -> None:
+    name, labels = "openclaw_model_call_duration_seconds_bucket", {"model": "x"}
+    odd = [series(name, (5, 1), le=le, **labels) for le in ("-Inf", "-1", "1e305", "0.5")]
+    (event,) = increases(opened().take(odd))
+    assert event.latencies == ((250, 1),)
+
+
+def test_no_more_buckets_are_kept_apart_than_histograms_have() -> None:
+    name = "openclaw_model_call_duration_seconds_bucket"
+    reader = opened(*(series(name, (5, 1), le=f"{n}", model="x") for n in range(1, 302)))
+    assert reader.skipped == {"a histogram has more buckets than are kept apart": 101}
 
 
 @settings(deadline=None)

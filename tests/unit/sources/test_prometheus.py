@@ -239,3 +239,18 @@ async def test_what_is_not_as_it_should_be_is_counted() -> None:
         told = await read(source(fake))
     assert told.status is not None
     assert told.status.skipped.keys() == {"a series is not as it should be", "a value is no number"}
+
+
+async def test_a_number_of_series_that_is_none_stops_nothing() -> None:
+    def says(path: str, params: Mapping[str, str]) -> bytes | None:
+        if params.get("query", "").startswith("count"):
+            return success({"result": [{"metric": {"__name__": "clawtop_calls_total"}, "value": [1, "x"]}]})
+        return None
+
+    async with FakePrometheus(NOW) as fake:
+        fake.add("clawtop_calls_total", scrapes((10, 5)), **CODER)
+        fake.says = says
+        told = await read(source(fake))
+    assert row(told.events).counters.calls == 5
+    assert told.status is not None
+    assert told.status.skipped == {"the number of series of a name is no number": 1}
