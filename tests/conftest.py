@@ -3,7 +3,7 @@
 import json
 import logging
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,16 @@ def truth() -> Mapping[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def _own_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A command line that a test ran leaves its log file to no other test."""
     log = logging.getLogger("clawtop")
-    monkeypatch.setattr(log, "handlers", [])
+    opened: list[logging.Handler] = []
+    monkeypatch.setattr(log, "handlers", opened)
     monkeypatch.setattr(log, "propagate", True)
     monkeypatch.setattr(logging, "raiseExceptions", True)
+    yield
+    for handler in opened:
+        handler.close()
 
 
 @pytest.fixture(autouse=True)
