@@ -32,7 +32,7 @@ def sorting(view: View, places: Layout, glyphs: Glyphs) -> Line:
         return ()
     words = next((title(column, view) for column in COLUMNS if column.sort == view.sort), view.sort)
     arrow = glyphs.descending if view.descending else glyphs.ascending
-    return (Span("by ", "muted"), Span(f"{words}{arrow}", "accent"), Span("  "))
+    return (Span(f"by {words}{arrow}  ", "accent"),)
 
 
 def status(view: View, in_sight: tuple[int, int], count: int, hidden: int, glyphs: Glyphs) -> Line:
@@ -69,6 +69,9 @@ def away(label: str, number: int, glyphs: Glyphs) -> Line:
 
 
 def foot(keys: Sequence[tuple[str, str]], state: Line, cells: int) -> Line:
-    """The whole line; the state goes first where both do not fit."""
-    room = cells - width(state)
-    return ends(hints(keys, max(0, room - 1)), state, cells)
+    """The whole line; the state goes first where both do not fit, and no figure of it is ever cut."""
+    kept = list(state)
+    while kept and width(kept) > cells:
+        kept.pop()
+    room = cells - width(kept)
+    return ends(hints(keys, max(0, room - 1)), kept, cells)

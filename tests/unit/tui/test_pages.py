@@ -232,6 +232,12 @@ def test_the_last_line_says_what_sorts_where_no_title_does() -> None:
     assert text(foot.sorting(View(sort="user", descending=False), places, ASCII)) == "by user^  "
 
 
+def test_the_last_line_cuts_no_figure() -> None:
+    state = (*foot.tagged(2, 0), *foot.status(View(), (0, 6), 12, 0, UNICODE))
+    assert text(foot.foot((), state, 20)) == "2 tagged  1-6 of 12 "
+    assert text(foot.foot((), state, 19)).split() == ["2", "tagged"]
+
+
 def test_the_last_line_says_how_many_tags_are_hidden() -> None:
     assert foot.tagged(0, 0) == ()
     assert text(foot.tagged(3, 0)) == "3 tagged  "
