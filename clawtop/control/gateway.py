@@ -27,9 +27,9 @@ from clawtop.control.outcomes import (
     resumed,
     unsupported,
 )
-from clawtop.control.pausing import Pausing, Told, beside
+from clawtop.control.pausing import Pausing, Told, beside, noted
 from clawtop.control.planning import Survey, plan_for
-from clawtop.control.record import ConfigBefore, CronBefore, DamagedHold, HoldRecord, Stood
+from clawtop.control.record import ConfigBefore, DamagedHold, HoldRecord, Stood
 from clawtop.control.resuming import Resumed, Resuming
 from clawtop.control.stopping import Stopping, items_of
 from clawtop.gateway.connection import GatewayAddress, connect
@@ -225,7 +225,10 @@ class GatewayControl:
         results: dict[str, Result] = {}
         for agent, record in holds.records.items():
             steps = await self._abort_chats(operator, survey, agent)
-            for job in survey.jobs_of(agent):
+            jobs = replace(survey, jobs=tuple(await operator.jobs(survey.default))).jobs_of(agent)
+            record = record.with_jobs(noted(jobs))  # noqa: PLW2901 - the same hold
+            await holds.write(record)
+            for job in jobs:
                 began, detail = time.monotonic(), ""
                 try:
                     await operator.switch_job(job.id, on=False)
@@ -307,7 +310,6 @@ class GatewayControl:
             old = self._store.read(target)
         except DamagedHold:
             damaged = str(self._store.set_aside(target))
-        cron = tuple(CronBefore(job.id, job.name, job.model) for job in survey.jobs_of(agent))
         config = self._config_before(agent, survey, old)
         if old is None:
             return HoldRecord(
@@ -319,11 +321,9 @@ class GatewayControl:
                 gateway=self.address.url,
                 source=self._source or None,
                 config=config,
-                cron=cron,
                 damaged=damaged,
             )
-        noted = {job.id for job in old.cron}
-        return replace(old, config=config, cron=(*old.cron, *(job for job in cron if job.id not in noted)))
+        return replace(old, config=config)
 
     def _config_before(self, agent: str, survey: Survey, old: HoldRecord | None) -> ConfigBefore | None:
         if not self._config_hold or survey.roster is None or not survey.aborts:

@@ -138,6 +138,7 @@ class Operator:
             trouble=trouble,
             aborts=self.can("sessions.abort"),
             announces=not self.can("audit.list"),
+            default=default,
         )
 
     async def _config(self) -> tuple[Roster | None, str, str]:

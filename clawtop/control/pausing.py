@@ -1,6 +1,7 @@
 """Carrying out a pause on one gateway: everything side by side, written down first, and verified at the end."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -89,7 +90,7 @@ class Pausing:
         await self.stopping.first_answers(_HEAD_START_SECONDS)
         await together(
             self._hold_config(),
-            *(self._switch_off(agent, self._survey.jobs_of(agent)) for agent in self._holds.records),
+            self._switch_all_off(),
             *(self._clear_models(agent, self._survey.candidates(agent)) for agent in self._holds.records),
         )
         quiet = await self.stopping.quiet(time.monotonic() + _QUIET_SECONDS)
@@ -166,6 +167,14 @@ class Pausing:
             fresh = stood_before(roster, agent)
             if fresh.known:
                 await self._holds.write(replace(record, config=fresh))
+
+    async def _switch_all_off(self) -> None:
+        """Switch off the jobs that are on now: a person may have switched one off since the question was opened."""
+        with contextlib.suppress(Refused, TimedOut):
+            self._survey = replace(self._survey, jobs=tuple(await self._operator.jobs(self._survey.default)))
+        for agent in self._holds.records:
+            await self._note_jobs(agent, self._survey.jobs_of(agent))
+        await together(*(self._switch_off(agent, self._survey.jobs_of(agent)) for agent in self._holds.records))
 
     async def _switch_off(self, agent: str, jobs: Iterable[Job]) -> None:
         await asyncio.gather(*(self._switch_job_off(agent, job) for job in jobs if job.id not in self._unwilling))
@@ -251,10 +260,14 @@ class Pausing:
 
     async def _note_jobs(self, agent: str, jobs: Sequence[Job]) -> None:
         record = self._holds.records[agent]
-        noted = {job.id for job in record.cron}
-        fresh = tuple(CronBefore(job.id, job.name, job.model) for job in jobs if job.id not in noted)
-        if fresh:
-            await self._holds.write(replace(record, cron=(*record.cron, *fresh)))
+        fresh = record.with_jobs(noted(jobs))
+        if fresh != record:
+            await self._holds.write(fresh)
+
+
+def noted(jobs: Iterable[Job]) -> Iterable[CronBefore]:
+    """Jobs that are on, as a hold writes them down."""
+    return (CronBefore(job.id, job.name, job.model) for job in jobs)
 
 
 async def _to_the_end(write: Coroutine[Any, Any, None]) -> None:

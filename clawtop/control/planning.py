@@ -39,7 +39,7 @@ class Survey:
 
     `roster` is None where the config cannot be held, `trouble` says why. `raw` is the config file's text. `aborts` is
     whether the gateway can abort any run and says which are active; `announces` whether it hands a subagent's answer
-    to its parent by a run of its own (observed on 2026.6.35).
+    to its parent by a run of its own (observed on 2026.6.35). `default` is the agent of jobs that name none.
     """
 
     activity: Activity
@@ -50,6 +50,7 @@ class Survey:
     trouble: str = ""
     aborts: bool = True
     announces: bool = False
+    default: str | None = None
 
     def sessions_of(self, agent: str) -> frozenset[str]:
         """The keys of an agent's sessions and of what they have spawned."""

@@ -1,6 +1,6 @@
 """What a hold writes down before it changes anything: enough to undo it, whoever does that and whenever."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -133,6 +133,11 @@ class HoldRecord:
     tree: TreeBefore | None = None
     damaged: str | None = None
     source: str | None = None
+
+    def with_jobs(self, jobs: Iterable[CronBefore]) -> "HoldRecord":
+        """The same hold, to which these jobs belong, too; what is known of one stays."""
+        noted = {job.id for job in self.cron}
+        return replace(self, cron=(*self.cron, *(job for job in jobs if job.id not in noted)))
 
     def with_steps(self, steps: tuple[Step, ...]) -> "HoldRecord":
         """The same hold with more steps done."""
