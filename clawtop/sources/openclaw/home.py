@@ -29,6 +29,7 @@ from clawtop.sources.openclaw.state import StateDatabase
 from clawtop.sources.progress import Progress
 from clawtop.sources.watch import Watch
 
+_GATEWAY = "state/openclaw.sqlite"
 _SWEEP_SECONDS = 1.0
 _THOROUGH_EVERY = 20
 _LARGEST_CONFIG = 4 * 1024 * 1024
@@ -103,8 +104,7 @@ class OpenClawSource:
         self._jobs = (0, 0, 0)
         self._grace = 0
         self._connections = Connections()
-        path = self._folder / "state" / "openclaw.sqlite"
-        self._state = StateDatabase(self._database(path, gateway_state.KNOWN_SCHEMA), HOST)
+        self._state = StateDatabase(self._database(self._folder / _GATEWAY, gateway_state.KNOWN_SCHEMA), HOST)
 
     def _database(self, path: Path, newest_known: int) -> Database:
         return Database(path, newest_known=newest_known, connections=self._connections)
@@ -325,18 +325,19 @@ class OpenClawSource:
             waiting, agent.unread, agent.locked = agent.unread, [], False
             if not agent.has_history:
                 waiting += [session for _, session in self._start_database(agent, now)]
-            for session in waiting:
-                yield from self._read(agent, session)
+            while waiting and not agent.unread:
+                yield from self._read_session(agent, waiting.pop(0))
+            agent.unread = [*waiting, *agent.unread]
             if database.changed():
                 self._progress.note(f"{agent.name}, version", database.newer)
                 yield from agent.database.fresh(now)
 
     def _look_at_gateway(self, now: int) -> None:
-        with self._noting("state/openclaw.sqlite"):
+        with self._noting(_GATEWAY):
             if not self._state.database.exists():
                 return
             if self._state.database.changed():
-                self._progress.note("state/openclaw.sqlite, version", self._state.database.newer)
+                self._progress.note(f"{_GATEWAY}, version", self._state.database.newer)
                 self._state.look()
             self._state.check_owner(now)
 
@@ -352,8 +353,8 @@ class OpenClawSource:
             if agent.name not in self._introduced:
                 self._introduced.add(agent.name)
                 events.append(SessionState(Key(HOST, agent.name), 0, State.IDLE))
-        with self._noting("state/openclaw.sqlite, audit log"):
-            if self._state.database.exists():
+        with self._noting(f"{_GATEWAY}, audit log"):
+            if _GATEWAY not in self._unread and self._state.database.exists():
                 events += self._state.fresh({agent.name: agent.transcripts.who.key for agent in self._agents.values()})
         return events
 
@@ -397,8 +398,9 @@ class OpenClawSource:
         # what a whole database holds is missing from every figure
         lost = {error.path: error.why for error in self._unread.values()}
         missing = Counter(f"database {why}" for why in lost.values())
-        told = f"{len(lost)} of the databases of {agents} cannot be read"
-        return replace(status, detail=f"{told}; {status.detail}", skipped={**status.skipped, **missing})
+        of_agents = len(lost.keys() - {self._state.database.path})
+        told = f"{of_agents} of the databases of {agents} cannot be read; " if of_agents else ""
+        return replace(status, detail=f"{told}{status.detail}", skipped={**status.skipped, **missing})
 
 
 def _can_be_watched(folder: Path) -> bool:

@@ -179,6 +179,27 @@ async def test_one_try_at_a_lock_is_enough_for_all_sessions(
         await outlet.until(lambda so_far: detail(so_far) == "2 agents")
 
 
+async def test_a_session_that_stays_unreadable_keeps_no_other_waiting(
+    tmp_path: Path, store: AgentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        store.add(f"s{number}", 0, answer(f"e{number}", T0))
+    session_file(tmp_path, "other", "s1", STORY)
+    read, locked = AgentDatabase.read, [sqlite._LOCKED]
+
+    def failing(self: AgentDatabase, session: str) -> Iterator[list[Event]]:
+        if locked or session == "s3":
+            raise sqlite.UnreadableError(
+                self.database.path, locked.pop() if locked else "cannot be read: disk I/O error"
+            )
+        return read(self, session)
+
+    monkeypatch.setattr(AgentDatabase, "read", failing)
+    async with outlets.followed(source(tmp_path), LATER) as outlet:
+        await outlet.until(lambda so_far: counters(so_far).calls == 6)
+        assert "disk I/O error" in detail(outlet)
+
+
 # ---- a gateway that cannot be seen
 
 
