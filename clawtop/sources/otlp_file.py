@@ -14,18 +14,17 @@ from clawtop.sources.events import EventsSource, LineReader
 from clawtop.sources.otlp.source import own_names
 
 _SETTLE_MS = 5_000
-_MOST_KNOWN = 200_000
 
 
 class _Exports:
     """The lines of a collector, as EventsSource wants its lines read."""
 
-    def __init__(self, reader: OtlpReader, now: Callable[[], int], *, follow: bool) -> None:
+    def __init__(self, reader: OtlpReader, now: Callable[[], int], told: list[Event], *, follow: bool) -> None:
         self._reader = reader
         self._now = now
+        self._told = told
         self._follow = follow
         self._settled = now()
-        self._told: list[Event] = []
         self.skipped = reader.skipped
 
     def read(self, line: bytes, place: str) -> list[Event]:
@@ -40,7 +39,8 @@ class _Exports:
 
     def settle(self) -> list[Event]:
         now = self._now()
-        events, self._told = self._told, []
+        events = self._told.copy()
+        self._told.clear()
         if not self._follow:
             events += self._reader.settle(now, over=True)
         elif now - self._settled >= _SETTLE_MS:
@@ -48,29 +48,26 @@ class _Exports:
             events += self._reader.settle(now)
         return events
 
-    def told_elsewhere(self, host: str, agent: str, session: str) -> None:
-        self._told += self._reader.told_elsewhere(host, agent, session)  # put with what is read next
-
 
 class OtlpFileSource(EventsSource):
-    """The exports in `path`: a file, a folder, or `-`, standard input. See EventsSource for how they are followed."""
+    """The exports in `path`: a file, a folder, or `-`, standard input. See EventsSource for how they are followed.
+
+    What was told is kept in mind over a restart of the source, as senders go on counting in a file that came back.
+    """
 
     kind = "otlp-file"
     what = "exports in OTLP/JSON"
 
     def __init__(self, uri: str, path: str | Path, *, attributes: AttributeMap | None = None) -> None:
-        self._attributes = attributes
+        self._otlp = OtlpReader(HOST, own_names(), attributes)
+        self._told: list[Event] = []
         self._now: Callable[[], int] = int
         self._following = False
-        self._known: dict[tuple[str, str, str], None] = {}
         super().__init__(uri, path)
 
     def _line_reader(self) -> LineReader:
-        reader = OtlpReader(HOST, own_names(), self._attributes)
-        self._exports = _Exports(reader, self._now, follow=self._following)
-        for told in self._known:
-            self._exports.told_elsewhere(*told)
-        return self._exports
+        self._otlp.skipped.clear()  # all that is there is read again
+        return _Exports(self._otlp, self._now, self._told, follow=self._following)
 
     async def run(self, outlet: Outlet, *, follow: bool) -> None:
         """See Source."""
@@ -79,6 +76,4 @@ class OtlpFileSource(EventsSource):
 
     def told_elsewhere(self, host: str, agent: str, session: str) -> None:
         """See Echo."""
-        if len(self._known) < _MOST_KNOWN:
-            self._known[host, agent, session] = None
-        self._exports.told_elsewhere(host, agent, session)
+        self._told += self._otlp.told_elsewhere(host, agent, session)  # put with what is read next

@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from clawtop.formats.otlp.senders import digest
 from clawtop.formats.otlp.standing import NOTHING, Amounts, Latencies, Place, Standing
 from clawtop.model.events import Event
 
@@ -82,7 +83,6 @@ class Pool:
         self._details: OrderedDict[int, Detail] = OrderedDict()
         self._owed = NOTHING
         self._repeated = NOTHING
-        self._made = 0
         self._muted = False
 
     def grow(self, place: Place, since: int, until: int, amounts: Amounts, latencies: Latencies = ()) -> list[Event]:
@@ -139,8 +139,9 @@ class Pool:
         for lot in self._lots:
             if lot.until == until and lot.place == place:
                 return lot
-        self._made += 1
-        lot = _Lot(place, since, until, Standing(f"{self._name}/{self._made}"))
+        # by what it says and by no running number, which others begin at 1, too, and which one begins at again
+        name = digest((self._name, since, until, *place.key, place.at))
+        lot = _Lot(place, since, until, Standing(f"{self._name}/{name}"))
         self._lots.append(lot)
         if len(self._lots) > _MOST_LOTS:
             self._lots.popleft()

@@ -179,3 +179,20 @@ def test_any_order_of_arrival_gives_the_same_sums(runs: list[Used], chance: rand
 def _sum(tokens: Iterable[Tokens]) -> Tokens:
     found = list(tokens)
     return Tokens(*[sum(each) for each in zip(*found, strict=True)]) if found else Tokens()
+
+
+def test_two_senders_that_are_called_alike_count_both() -> None:
+    told = Told()
+    told.export(NOW - 60_000, NOW, A)
+    told.pool = Pool("pool", splits=True)  # as another source has it, or the same one that began anew
+    told.export(NOW - 50_000, NOW - 10_000, B)
+    assert told.rows()["gateway"].tokens == Tokens(300, 30, 50, 5)
+
+
+def test_what_two_sources_hear_of_one_export_counts_once() -> None:
+    told = Told()
+    for _ in range(2):
+        told.pool = Pool("pool", splits=True)
+        told.export(NOW - 60_000, NOW - 30_000, A)
+        told.export(NOW - 30_000, NOW, B)
+    assert told.rows()["gateway"].tokens == Tokens(300, 30, 50, 5)

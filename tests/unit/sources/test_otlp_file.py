@@ -16,7 +16,8 @@ from clawtop.model.errors import SourceError
 from clawtop.model.events import Blind, Call, Tokens
 from clawtop.model.snapshot import Health, Row, View, Window
 from clawtop.sources.otlp_file import OtlpFileSource
-from tests.otlp_messages import NOW, REQUESTS, Table, capture, in_json, span, traces, truth
+from tests.otlp_messages import NOW, REQUESTS, Table, capture, histogram, in_json, metrics, span, traces, truth
+from tests.otlp_messages import seen as metered
 from tests.unit.sources.collecting import CollectingOutlet
 
 
@@ -128,6 +129,29 @@ async def test_a_file_that_is_rewritten_counts_what_it_repeats_once(tmp_path: Pa
         append(log, chat(1), chat(3))
         await outlet.until(lambda: 3 in seen(outlet))
     assert seen(outlet) == [1, 2, 3]
+
+
+async def test_a_file_that_was_gone_and_came_back_goes_on_counting(tmp_path: Path) -> None:
+    """Its counters count since their sender began, also those in the new file."""
+
+    def so_far(tokens: int, seconds: int) -> Table:
+        when, began = NOW - seconds * 1000, NOW - 100_000
+        told = metered(tokens, 1, when, began, gen_ai__token__type="input", gen_ai__request__model="m")
+        return metrics(histogram("gen_ai.client.token.usage", told), resource={"service.name": "fleet"})
+
+    log = tmp_path / "otel.json"
+    append(log, so_far(1000, 50), so_far(2000, 45))
+    source, outlet = OtlpFileSource("otlp-file:x", log), CollectingOutlet(NOW)
+    await source.run(outlet, follow=False)
+    assert total(outlet).tokens == Tokens(2000)
+    log.unlink()
+    with pytest.raises(SourceError):
+        await source.run(outlet, follow=False)
+    append(log, so_far(3000, 40), so_far(4500, 30))
+    await source.run(outlet, follow=False)
+    assert total(outlet).tokens == Tokens(4500)
+    await source.run(outlet, follow=False)
+    assert total(outlet).tokens == Tokens(4500)
 
 
 async def test_a_session_that_is_read_elsewhere_stays_away_also_after_a_restart(tmp_path: Path) -> None:
