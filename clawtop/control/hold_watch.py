@@ -1,6 +1,7 @@
 """Following the hold folder: what other clawtops do to the holds there is learned as long as it runs."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -34,7 +35,9 @@ class HoldWatch:
         acted_on: set[Target] = set()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            due |= await asyncio.to_thread(self._store.changes)
+            with contextlib.suppress(OSError):
+                # a disk that cannot be read now may be read at the next look
+                due |= await asyncio.to_thread(self._store.changes)
             for target in [each for each in due if not self._ours(each)]:
                 acting = await asyncio.to_thread(self._store.is_locked, target)
                 if self._ours(target):

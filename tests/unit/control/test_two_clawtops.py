@@ -1,6 +1,7 @@
 """Two clawtops over one state directory: what one does to a hold, the other knows, and neither undoes it."""
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import pytest
 
 from clawtop.control.holds import HoldStore
 from clawtop.control.switch import Switch, Ways
-from clawtop.model.commands import HoldState, Pause
+from clawtop.model.commands import HoldState, Pause, Target
 from tests.fake_gateway import FakeGateway, Handler, Params
 from tests.unit.control.pretend import Pretend
 from tests.unit.control.stage import CODER, MAIN, on_disk, pause, resume, switch_to
@@ -243,3 +244,24 @@ async def test_holds_on_disk_are_watched_before_the_slowest_gateway_was_asked(tm
 
     assert waiting
     assert {hold.state for hold in switch.holds().values()} == {HoldState.PAUSED}
+
+
+async def test_a_folder_that_cannot_be_read_for_a_while_is_followed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([True])
+    changes_of = HoldStore.changes
+
+    def flaky(store: HoldStore) -> frozenset[Target]:
+        if next(looks, False):
+            raise OSError(errno.EIO, "the disk says no")
+        return changes_of(store)
+
+    async with working().gateway() as gateway, screen(gateway, tmp_path) as (switch, changed):
+        monkeypatch.setattr(HoldStore, "changes", flaky)
+        shell = switch_to(gateway, tmp_path)
+        await pause(shell)
+        await shell.stop()
+        await changes(lambda: CODER in switch.holds(), changed)
+
+    assert next(looks, None) is None
