@@ -69,6 +69,9 @@ class OtlpFileSource(EventsSource):
         self._otlp.skipped.clear()  # all that is there is read again
         return _Exports(self._otlp, self._now, self._told, follow=self._following)
 
+    def _detail(self) -> str:
+        return "; ".join(filter(None, (super()._detail(), self._otlp.doubt)))
+
     async def run(self, outlet: Outlet, *, follow: bool) -> None:
         """See Source."""
         self._now, self._following = outlet.now, follow

@@ -5,6 +5,7 @@ spend, counted once. api_error stands for a request that was given up after `att
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from clawtop.formats.otlp.pools import Detail
 from clawtop.formats.otlp.records import Attributes, Log, Metric, Point
@@ -25,6 +26,8 @@ from clawtop.model.events import (
 from clawtop.model.keys import Key
 
 FAMILY = "claude"
+OF_FILES = "claude:"
+"""What the agents' names begin with that Claude Code's own files tell of."""
 _PREFIX = "claude_code."
 _SCOPE = "com.anthropic.claude_code"
 _PROVIDER = "anthropic"
@@ -44,6 +47,14 @@ class ClaudeCode:
         self._spend = spend
         self._calls: OrderedDict[str, OrderedDict[str, Standing]] = OrderedDict()
         self._metered: OrderedDict[str, set[PoolKey]] = OrderedDict()
+        self._bare: set[str] = set()
+        self._logging: set[str] = set()
+        self._homes = False
+
+    @property
+    def indistinct(self) -> bool:
+        """Whether neither metrics of this machine name a session nor logs, and sessions' own files are read, too."""
+        return self._homes and not self._bare <= self._logging
 
     # ---- metrics
 
@@ -64,6 +75,8 @@ class ClaudeCode:
         amounts = Amounts(**{kind: round(growth.value * 1_000_000) if kind == "cost" else round(growth.value)})
         pool = PoolKey(FAMILY, sender.process, session or "", _PROVIDER, text(attributes, "model") or "")
         key = self._key(sender, attributes)
+        if session is None and sender.host == self._spend.directory.host and len(self._bare) < _MOST_SESSIONS:
+            self._bare.add(sender.process)
         if session is not None:
             self._metered.setdefault(session, set()).add(pool)
             if len(self._metered) > _MOST_SESSIONS:
@@ -93,10 +106,14 @@ class ClaudeCode:
             return True, []
         self._spend.used += 1
         key = self._key(sender, attributes)._replace(run=text(attributes, "prompt.id"))
+        at = self._spend.at(log.time)
+        if name == "api_request" and len(self._logging) < _MOST_SESSIONS:
+            self._logging.add(sender.process)
         if key.session in self._spend.told:
+            if name == "api_request":
+                self._explain(sender, ("",), *_used(key, at, attributes))
             return True, []
         events = self._spend.blind(key, _UNSEEN)
-        at = self._spend.at(log.time)
         match name:
             case "api_request":
                 events += self._called(sender, key, at, own, attributes)
@@ -107,15 +124,10 @@ class ClaudeCode:
         return True, events
 
     def _called(self, sender: Sender, key: Key, at: int, own: str, attributes: Attributes) -> list[Event]:
-        names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
-        tokens = Tokens(*[whole(attributes.get(name)) or 0 for name in names])
-        cost, model = dollars(attributes.get("cost_usd")), text(attributes, "model") or ""
+        place, told = _used(key, at, attributes)
+        model, tokens, cost = place.model, told.tokens, dollars(attributes.get("cost_usd"))
         latency = whole(attributes.get("duration_ms"))
-        place = Place(key, at, _PROVIDER, model)
-        told = Amounts.of(tokens, cost=cost or 0)
-        # metrics may be set up to leave the session out
-        for part in sorted({key.session or "", ""}):
-            self._spend.later([(PoolKey(FAMILY, sender.process, part, _PROVIDER, model), Detail(place, told))])
+        self._explain(sender, sorted({key.session or "", ""}), place, told)
         attempt = Attempt(key, at, f"{own}/attempt", _PROVIDER, model)
         if key.host == self._spend.directory.host and key.session is not None:
             standing = self._standing(key.session, own)
@@ -123,6 +135,11 @@ class ClaudeCode:
             amounts = told._replace(calls=1)
             return [*standing.show(place, amounts, priced=cost is not None, latencies=latencies), attempt]
         return [Call(key, at, own, _PROVIDER, model, tokens, cost, latency), attempt]
+
+    def _explain(self, sender: Sender, parts: Iterable[str], place: Place, told: Amounts) -> None:
+        """Say whose it was that metrics tell, too: of the session, or of none where they are set up to leave it out."""
+        for part in parts:
+            self._spend.later([(PoolKey(FAMILY, sender.process, part, _PROVIDER, place.model), Detail(place, told))])
 
     def _standing(self, session: str, own: str) -> Standing:
         """What can be taken back, as the session's own file may be read on this machine, too."""
@@ -137,14 +154,23 @@ class ClaudeCode:
 
     # ---- what other sources tell better
 
-    def told_elsewhere(self, session: str) -> list[Event]:
-        """Another source tells all of this session: take back what was told of it here."""
+    def told_elsewhere(self, agent: str, session: str) -> list[Event]:
+        """Another source tells all of this session of an agent: take back what was told of it here."""
+        self._homes |= agent.startswith(OF_FILES)
         events: list[Event] = []
         for standing in self._calls.pop(session, {}).values():
             events += standing.show(None)
         for pool in self._metered.pop(session, ()):
             events += self._spend.pool(pool).mute()
         return events
+
+
+def _used(key: Key, at: int, attributes: Attributes) -> tuple[Place, Amounts]:
+    """(whose and when, how much) of an api_request."""
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+    tokens = Tokens(*[whole(attributes.get(name)) or 0 for name in names])
+    place = Place(key, at, _PROVIDER, text(attributes, "model") or "")
+    return place, Amounts.of(tokens, cost=dollars(attributes.get("cost_usd")) or 0)
 
 
 def _given_up(key: Key, at: int, own: str, attributes: Attributes) -> list[Event]:

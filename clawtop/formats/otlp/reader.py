@@ -15,6 +15,10 @@ from clawtop.model.keys import HOST
 
 _SLICE = 250
 _BLIND_AFTER_MS = 10_000
+_INDISTINCT = (
+    "Claude Code's metrics name no session, so they cannot be told apart from its own files and both count: "
+    "set OTEL_METRICS_INCLUDE_SESSION_ID=true, or send its logs, too"
+)
 
 
 class OtlpReader:
@@ -41,6 +45,11 @@ class OtlpReader:
     def early(self) -> int:
         """Moments in the future so far, which were taken for now."""
         return self._spend.early
+
+    @property
+    def doubt(self) -> str:
+        """What may be counted twice, and what to do about it; empty where nothing may."""
+        return _INDISTINCT if self._claude.indistinct else ""
 
     def read(self, records: Iterable[tuple[Scope, Record]], now: int) -> Iterator[list[Event]]:
         """The events of one body, in slices that take some milliseconds each; `now` is Unix milliseconds.
@@ -89,4 +98,4 @@ class OtlpReader:
         self._spend.sighted(host, agent)
         if not self._spend.tell_elsewhere(session):
             return []
-        return [*self._openclaw.told_elsewhere(session), *self._claude.told_elsewhere(session)]
+        return [*self._openclaw.told_elsewhere(session), *self._claude.told_elsewhere(agent, session)]

@@ -142,4 +142,6 @@ class OtlpSource:
             said.insert(0, _WARNING)
         if self._reader.early:
             said.append(f"{self._reader.early} from the future, counted as now")
+        if self._reader.doubt:
+            said.append(self._reader.doubt)
         return "; ".join(said)

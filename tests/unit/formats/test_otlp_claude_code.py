@@ -1,5 +1,6 @@
 """Claude Code's own telemetry: metrics and log events tell the same spend, which counts once."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -121,6 +122,30 @@ def test_a_session_that_its_own_file_tells_is_dropped_whenever_that_is_known() -
             reading.take(body)
         total = reading.shot().total
         assert (total.tokens, total.cost, total.counters.calls) == (Tokens(), 0, 0)
+
+
+def test_metrics_without_a_session_are_explained_by_the_logs_of_one_that_its_own_file_tells() -> None:
+    bare: Table = {"model": "claude-sonnet-5"}
+    bodies = [said(request()), told(tokens(**bare), cost(**bare))]
+    for order, known in itertools.product((bodies, bodies[::-1]), range(3)):
+        reading = Reading(OtlpReader(own_names=["laptop"]))
+        for number, body in enumerate([*order, said()]):
+            if number == known:
+                reading.count(reading.reader.told_elsewhere("local", "claude:api", "s1"))
+            reading.take(body)
+        total = reading.shot().total
+        assert (total.tokens, total.cost, total.counters.calls) == (Tokens(), 0, 0)
+        assert not reading.reader.doubt
+
+
+def test_metrics_that_nothing_tells_apart_from_the_sessions_own_files_are_said_to_be_so() -> None:
+    bare: Table = {"model": "claude-sonnet-5"}
+    reading = Reading(OtlpReader(own_names=["laptop"])).take(told(tokens(**bare)))
+    assert not reading.reader.doubt
+    reading.count(reading.reader.told_elsewhere("local", "coder", "session-1"))
+    assert not reading.reader.doubt
+    reading.count(reading.reader.told_elsewhere("local", "claude:api", "s1"))
+    assert "OTEL_METRICS_INCLUDE_SESSION_ID=true" in reading.reader.doubt
 
 
 def test_garbage_in_the_fields_costs_only_the_fields() -> None:
