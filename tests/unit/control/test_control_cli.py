@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -385,6 +387,31 @@ def test_an_outcome_that_is_not_in_the_audit_log_is_said_and_is_one(
     assert said.startswith("coder: paused: ")
     assert "; the outcome could not be written to the audit log (No space left on device)" in said
     assert shell("holds")[0] == 0
+
+
+def test_an_interrupt_in_the_middle_says_what_is_left_and_how_to_go_on(
+    pretend: Pretend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = pretend.state()
+    with served(pretend) as gateway:
+        write = gateway.handlers["config.patch"]
+
+        def interrupting(params: Params) -> object:
+            os.kill(os.getpid(), signal.SIGINT)
+            return write(params)
+
+        gateway.handlers["config.patch"] = interrupting
+        shell = Shell(gateway, tmp_path, capsys)
+        with pytest.raises(KeyboardInterrupt):
+            shell("pause", "coder", "--yes")
+        told = capsys.readouterr().err
+        gateway.handlers["config.patch"] = write
+        code, _ = shell("resume", "coder", "--yes")
+
+    assert told == "clawtop: coder: interrupted; the hold stands in part: pause it once more, or resume it\n"
+    assert code == 0
+    pretend.sessions["agent:coder:main"]["hasActiveRun"] = True
+    assert pretend.state() == before
 
 
 def test_naming_nobody_is_a_mistake(shell: Shell) -> None:
