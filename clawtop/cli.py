@@ -152,6 +152,7 @@ def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequenc
     Where nothing was named it is what is found. Raises UsageError for a wrong word on the command line.
     """
     from clawtop.discovery import check_token_file, discover, open_source  # noqa: PLC0415
+    from clawtop.formats.revisions import Revisions  # noqa: PLC0415
 
     token = _token_file(options)
     uris = options.source or settings.sources
@@ -162,6 +163,7 @@ def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequenc
         environment=os.environ,
         token_file=token,
         attributes=settings.attributes,
+        messages=Revisions(),
     )
     named: Sequence[Source] = []
     problems: list[str] = []
@@ -394,6 +396,8 @@ def _screen(asked: _Asked) -> int:
     try:
         return run_screen(engine, _screen_options(asked, engine))
     finally:
+        if engine.acting:
+            print("clawtop: a command is still being carried out; waiting some seconds for it", file=sys.stderr)
         engine.stop()
 
 

@@ -37,6 +37,9 @@ _LISTENER_SECONDS = 2.0
 _MOST_TOLD = 200_000
 _MOST_MOVED = 10_000
 _KNOWN_SECONDS = 2.0
+_STOP_SECONDS = 5.0
+_FINISH_SECONDS = 5.0
+_CUT_OFF_SECONDS = 20.0
 
 
 class Switch(Protocol):
@@ -151,6 +154,7 @@ class Engine:
         if not for_screen:
             self._awaited.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._commands: set[asyncio.Task[Any]] = set()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -165,6 +169,11 @@ class Engine:
         """Whether the engine has ended by itself, so that nothing will change any more."""
         return self._ended
 
+    @property
+    def acting(self) -> bool:
+        """Whether a command is being carried out."""
+        return bool(self._commands)
+
     def start(self) -> None:
         """Begin to read. Returns as soon as the engine takes calls."""
         self._thread = threading.Thread(target=self._run, name="clawtop-engine", daemon=True)
@@ -172,11 +181,15 @@ class Engine:
         self._ready.wait()
 
     def stop(self) -> None:
-        """Let go of the sources and end the thread; at most some seconds."""
+        """Let go of the sources and end the thread; at most some seconds, more where a command is under way.
+
+        That is given time to come to its end, and then to note how far it came.
+        """
         loop, thread = self._loop, self._thread
         if loop is not None and thread is not None and thread.is_alive():
+            more = _FINISH_SECONDS + _CUT_OFF_SECONDS if self._commands else 0.0
             loop.call_soon_threadsafe(self._cancel)
-            thread.join(timeout=5)
+            thread.join(timeout=_STOP_SECONDS + more)
 
     def caught_up(self, timeout: float) -> bool:
         """Wait until every source has read what was there or is down; False where `timeout` seconds passed first."""
@@ -298,7 +311,10 @@ class Engine:
         if self._switch is None:
             refused = tuple(Result(target, verified=False, detail="nothing here can") for target in command.targets)
             return Outcome(command, refused, 0)
-        outcome = await self._switch.carry_out(command)
+        doing = asyncio.ensure_future(self._switch.carry_out(command))
+        self._commands.add(doing)
+        doing.add_done_callback(self._commands.discard)
+        outcome = await doing
         self._dirty.set()
         return outcome
 
@@ -409,6 +425,8 @@ class Engine:
         try:
             await self._keep(self._publish_on())
         finally:
+            if self._commands:
+                await asyncio.wait(self._commands, timeout=_FINISH_SECONDS)
             if self._switch is not None:
                 await self._switch.stop()
 

@@ -201,6 +201,49 @@ def test_a_hold_is_ours_and_stands_beside_the_agents_state() -> None:
     assert not switch.watching.is_set()
 
 
+class Slow(Recorded):
+    """A switch that holds nothing until it may, and notes that it was cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+        self.may = asyncio.Event()
+        self.cut_off = False
+
+    async def carry_out(self, command: Command) -> Outcome:
+        self.begun.set()
+        try:
+            await self.may.wait()
+        except asyncio.CancelledError:
+            self.cut_off = True
+            raise
+        return await super().carry_out(command)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_command_under_way_may_end_before_the_engine_does(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    target, switch = Target("local", "main"), Slow()
+
+    async def until_the_end(_: Outlet) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if ends:
+                switch.may.set()
+
+    if not ends:
+        monkeypatch.setattr(engine_module, "_FINISH_SECONDS", 0.05)
+    engine = Engine([Scripted(until_the_end)], ALL, delay=0.1, switch=lambda _: switch)
+    engine.start()
+    engine.submit(Pause((target,)))
+    assert switch.begun.wait(PATIENCE)
+    assert engine.acting
+    engine.stop()
+
+    assert (target in switch.held, switch.cut_off) == (ends, not ends)
+    assert not engine.acting
+
+
 def test_without_a_switch_nothing_can_be_paused_and_it_is_said() -> None:
     with running(Scripted(gives([call("a")]))) as engine:
         target = Target("local", "main")
