@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from clawtop.credentials import without_credentials
 from clawtop.formats.attribution import ProjectRule
 from clawtop.formats.otlp.senders import AttributeMap
+from clawtop.formats.revisions import Revisions
 from clawtop.model.errors import UsageError
 from clawtop.paths import expanded, is_folder
 from clawtop.sources import Source
@@ -31,8 +32,12 @@ def open_source(  # noqa: C901, PLR0911 - one return a kind
     environment: Mapping[str, str] | None = None,
     token_file: Path | None = None,
     attributes: AttributeMap | None = None,
+    messages: Revisions | None = None,
 ) -> Source:
-    """The source that `uri` names. Raises UsageError for a kind that does not exist or a path that is missing in it."""
+    """The source that `uri` names; `messages` are shared by all of Claude Code's folders.
+
+    Raises UsageError for a kind that does not exist or a path that is missing in it.
+    """
     kind, colon, rest = uri.partition(":")
     if not colon:
         raise UsageError(f"source {without_credentials(uri)!r} has no kind in front; one of {', '.join(KINDS)}")
@@ -52,7 +57,7 @@ def open_source(  # noqa: C901, PLR0911 - one return a kind
         case "claude":
             from clawtop.sources.claude import ClaudeSource  # noqa: PLC0415
 
-            return ClaudeSource(uri, _path(uri, rest), projects=projects)
+            return ClaudeSource(uri, _path(uri, rest), projects=projects, messages=messages)
         case "codex":
             from clawtop.sources.codex import CodexSource  # noqa: PLC0415
 
@@ -108,9 +113,10 @@ def discover(environment: Mapping[str, str], home: Path, *, projects: Sequence[P
 
     others = [(kind, folder) for kind, folder in _others(environment, home) if is_folder(folder)]
     homes = [(folder, config) for folder, config in find_homes(environment, home) if is_folder(folder) or not others]
+    messages = Revisions()
     return [
         *(OpenClawSource(f"openclaw:{folder}", folder, config, projects=projects) for folder, config in homes),
-        *(open_source(f"{kind}:{folder}", projects=projects) for kind, folder in others),
+        *(open_source(f"{kind}:{folder}", projects=projects, messages=messages) for kind, folder in others),
     ]
 
 

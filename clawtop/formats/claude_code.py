@@ -70,12 +70,15 @@ class _Failed(NamedTuple):
 
 
 class ClaudeLogs:
-    """What all logs of one folder share: which messages were counted, and how sessions are called."""
+    """What all logs of one folder share: which messages were counted, and how sessions are called.
 
-    def __init__(self, host: str, projects: Sequence[ProjectRule] = ()) -> None:
+    `messages` are those of all folders, as one may be a copy of another.
+    """
+
+    def __init__(self, host: str, projects: Sequence[ProjectRule] = (), *, messages: Revisions | None = None) -> None:
         self.host = host
         self.projects = projects
-        self.messages = Revisions()
+        self.messages = messages or Revisions()
         self.homes: dict[str, str] = {}
 
 

@@ -16,6 +16,7 @@ from clawtop.formats.attribution import ProjectRule
 from clawtop.formats.claude_code import UNSEEN, ClaudeLog, ClaudeLogs
 from clawtop.formats.claude_lines import place_of
 from clawtop.formats.quantities import moment, text
+from clawtop.formats.revisions import Revisions
 from clawtop.model.events import State
 from clawtop.model.keys import HOST
 from clawtop.model.local import LocalWork
@@ -58,12 +59,16 @@ def folder_of(path: Path) -> Path:
 
 
 class ClaudeSource(LogSource[ClaudeLog]):
-    """All projects and subagents of one folder."""
+    """All projects and subagents of one folder; `messages` are shared with the others, which may have the same ones."""
 
-    def __init__(self, uri: str, folder: Path, *, projects: Sequence[ProjectRule] = ()) -> None:
+    def __init__(
+        self, uri: str, folder: Path, *, projects: Sequence[ProjectRule] = (), messages: Revisions | None = None
+    ) -> None:
         # Path.absolute would keep the .. that a watch does not report
         folder = folder_of(Path(os.path.abspath(folder)))  # noqa: PTH100
-        self._logs = ClaudeLogs(HOST, projects)  # what was counted stays counted when the source begins again
+        self._logs = ClaudeLogs(
+            HOST, projects, messages=messages
+        )  # what was counted stays counted when the source begins again
         self._owners: dict[str, Owner] = {}
         self._registered = False
         super().__init__(uri, folder, [folder / "projects"], UNSEEN)

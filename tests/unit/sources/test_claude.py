@@ -11,8 +11,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from clawtop.discovery import discover
 from clawtop.model.errors import SourceError
-from clawtop.model.events import Blind, Call, SessionState, State
+from clawtop.model.events import Blind, Call, Event, SessionState, State
 from clawtop.model.local import LocalWork
 from clawtop.model.snapshot import Health, Row
 from clawtop.sources.claude import ClaudeSource, find_folders
@@ -65,6 +66,17 @@ def rows(outlet: Remembered) -> dict[str, Row]:
 
 def states(outlet: Remembered) -> list[State]:
     return [event.state for event in outlet.events if isinstance(event, SessionState)]
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+async def test_a_message_that_two_folders_hold_counts_as_the_fuller_of_both_says(tmp_path: Path, order: str) -> None:
+    for name, output in (("a", 1), ("b", 500)):
+        log(tmp_path / name, data=text(answer("msg_1", usage=usage(output))))
+    named = ",".join(str(tmp_path / name) for name in order)
+    events: list[Event] = []
+    for source in discover({"CLAUDE_CONFIG_DIR": named}, tmp_path):
+        events += (await outlets.once(source, LATER)).events
+    assert (total(events).tokens.output, total(events).counters.calls) == (500, 1)
 
 
 async def test_every_project_and_subagent_is_read(tmp_path: Path) -> None:
