@@ -108,6 +108,7 @@ class Switch:
         self._stopped_again: dict[Target, int] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._at_work: Counter[Target] = Counter()
+        self._resuming: Counter[Target] = Counter()
         self._hooked = HookControl(self._store, ways.hooks)
         self._processes = ProcessControl(self._store, ways.processes)
         self._process_watch = ProcessWatch(self._processes.keep, self._kept)
@@ -324,8 +325,8 @@ class Switch:
                 return await control.pause(agents, asker, told, kept=self._keeps)
             case Resume():
                 # as long as it is kept, what resumes would be cut off
-                self._let_go(control, agents)
-                return await control.resume(agents, asker, told, force=command.force, keep=command.keep)
+                with self._let_go(control, agents):
+                    return await control.resume(agents, asker, told, force=command.force, keep=command.keep)
             case Abort():
                 return await control.abort(agents, commands=command.commands)
 
@@ -489,7 +490,8 @@ class Switch:
 
     def _keep_watches(self) -> None:
         """Watch the gateways of the holds there are, and no others."""
-        kept = [target for target, hold in self._holds.items() if hold.state in _KEPT]
+        held = [target for target, hold in self._holds.items() if hold.state in _KEPT]
+        kept = [target for target in held if target not in self._resuming]
         groups = self._by_gateway([it for it in kept if self._store.stands(it)] if self._keeps else [])
         for control in {*self._watches, *(it for it in groups if it is not None)}:
             agents = [target.agent for target in groups.get(control, [])]
@@ -511,10 +513,18 @@ class Switch:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
 
-    def _let_go(self, control: GatewayControl, agents: Collection[str]) -> None:
-        if control in self._watches:
-            watch = self._watches[control][0]
-            watch.keep(watch.agents - set(agents))
+    @contextlib.contextmanager
+    def _let_go(self, control: GatewayControl, agents: Collection[str]) -> Iterator[None]:
+        """Keep these agents still no longer, whatever else comes to its end meanwhile."""
+        targets = [Target(control.host, agent) for agent in agents]
+        self._resuming.update(targets)
+        try:
+            if control in self._watches:
+                watch = self._watches[control][0]
+                watch.keep(watch.agents - set(agents))
+            yield
+        finally:
+            self._resuming -= Counter(targets)
 
     def _who(self, asker: Asker) -> str:
         return self._person if asker.by == self._person else f"{asker.by}, {self._person}"

@@ -11,7 +11,7 @@ import pytest
 
 from clawtop.control.holds import HoldStore
 from clawtop.control.switch import Switch, Ways
-from clawtop.model.commands import HoldState, Pause, Target
+from clawtop.model.commands import HoldState, Pause, Resume, Target
 from tests.fake_gateway import FakeGateway, Handler, Params
 from tests.unit.control.pretend import Pretend
 from tests.unit.control.stage import CODER, MAIN, on_disk, pause, resume, switch_to
@@ -265,3 +265,29 @@ async def test_a_folder_that_cannot_be_read_for_a_while_is_followed_on(
         await changes(lambda: CODER in switch.holds(), changed)
 
     assert next(looks, None) is None
+
+
+async def test_what_is_being_resumed_is_not_kept_again_when_another_gateway_is_done(tmp_path: Path) -> None:
+    fast, slow = working(), working()
+    slow.add_session("agent:main:main")
+    changed = asyncio.Event()
+    far, far_main = CODER._replace(host="far"), MAIN._replace(host="far")
+    async with fast.gateway() as near, slow.gateway() as distant:
+        ways = Ways(lambda target: near.address if target.host == "local" else distant.address)
+        switch = Switch(tmp_path, ways, on_change=changed.set)
+        await switch.carry_out(Pause((CODER, far, far_main)))
+        await distant.until(lambda: len(distant.asked("sessions.subscribe")) == 2)
+        late = Late(slow.handlers()["config.patch"])
+        distant.handlers["config.patch"] = late
+        slow.aborted.clear()
+        command = asyncio.create_task(switch.carry_out(Resume((CODER, far))))
+        await changes(lambda: CODER not in switch.holds(), changed)
+        await begins(distant, slow, "agent:coder:main")
+        await begins(distant, slow, "agent:main:main")
+        await distant.until(lambda: "agent:main:main" in slow.aborted)
+        late.answered.set()
+        outcome = await command
+        await switch.stop()
+
+    assert outcome.verified
+    assert "agent:coder:main" not in slow.aborted
