@@ -60,6 +60,7 @@ class ClawtopApp(App[int]):
         self._loop_of_screen: AbstractEventLoop | None = None
         self._context_of_screen: contextvars.Context | None = None
         self._woken = False
+        self._acting = 0
         self._hints: tuple[tuple[str, str], ...] | None = None
         self.animation_level = "none"
         for theme in (OWN, BASIC):
@@ -194,7 +195,16 @@ class ClawtopApp(App[int]):
 
     def submit(self, command: Command, answer: Callable[[Outcome | Exception], None]) -> None:
         """Have a command carried out; `answer` gets what became of it in the screen's thread."""
-        self._request(lambda: self._feed.submit(command), answer)
+
+        def told(became: Outcome | Exception) -> None:
+            self._acting -= 1
+            answer(became)
+            if isinstance(self.screen, Leaving):
+                well = isinstance(became, Outcome) and became.verified
+                self.screen.settle(standing(self._feed.holds()), self._acting, well=well)
+
+        self._acting += 1
+        self._request(lambda: self._feed.submit(command), told)
 
     def _request(self, ask: Callable[[], Future[_Told]], answer: Callable[[_Told | Exception], None]) -> None:
         try:
@@ -267,10 +277,10 @@ class ClawtopApp(App[int]):
     def action_leave(self) -> None:
         """Quit; where agents are held, say so first."""
         held = () if self._options.readonly else standing(self._feed.holds())
-        if not held:
+        if not held and not self._acting:
             self.exit(0)
         elif not isinstance(self.screen, Leaving):
-            self.push_screen(Leaving(self._glyphs, held, self._feed.snapshot.at), self._leave)
+            self.push_screen(Leaving(self._glyphs, held, self._feed.snapshot.at, self._acting), self._leave)
 
     async def action_quit(self) -> None:
         """Textual's own key to quit does the same."""

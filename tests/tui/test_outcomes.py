@@ -132,6 +132,49 @@ async def test_a_held_agent_is_seen_in_the_table_and_in_the_header() -> None:
         assert " 1 HELD " in lines(app)[0]
 
 
+async def test_leaving_waits_for_a_command_that_is_under_way() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("k", "y")
+        await pilot.pause()
+        held(feed, "coder")
+        await pilot.press("q")
+        await pilot.pause()
+        assert "A command is still under way" in shown(app)
+        assert "clawtop resume coder" in shown(app)
+        assert "leave now" in shown(app)
+        assert app.is_running
+        (command,) = feed.submitted
+        feed.outcome.set_result(outcome(command, Result(target("coder"), True, "", settled=210, verified_after=420)))
+        await settled(pilot)
+    assert app.return_value == 0
+
+
+async def test_a_command_that_fails_while_one_waits_to_leave_is_shown() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("k", "y", "q")
+        await pilot.pause()
+        assert isinstance(app.screen, Leaving)
+        feed.outcome.set_result(outcome(Pause((target("coder"),)), FAILED))
+        await settled(pilot)
+        feed.publish()
+        await settled(pilot)
+        assert isinstance(app.screen, OutcomeScreen)
+        assert app.is_running
+
+
+async def test_one_can_leave_a_command_half_way() -> None:
+    feed = FleetFeed()
+    app = stage(feed)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("k", "y", "q", "q")
+        await pilot.pause()
+    assert app.return_value == 0
+
+
 @pytest.mark.parametrize("key", ["q", "y"])
 async def test_leaving_with_holds_says_that_they_stay(key: str) -> None:
     feed = FleetFeed()

@@ -202,24 +202,31 @@ class Conflicts(Box[Command | None]):
 
 
 class Leaving(Box[bool]):
-    """Says who stays held before clawtop is left; True leaves."""
+    """Says who stays held before clawtop is left; True leaves.
+
+    As long as commands are under way it waits for them, and leaves by itself once all have come to a good end.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,y,f10", "answer(True)"),
         Binding("escape,n", "answer(False)"),
     ]
 
-    def __init__(self, glyphs: Glyphs, holds: Sequence[Hold], at: int) -> None:
+    def __init__(self, glyphs: Glyphs, holds: Sequence[Hold], at: int, acting: int = 0) -> None:
         super().__init__(glyphs)
         self._holds = tuple(holds)
         self._at = at
+        self._acting = acting
         self._answered = False
 
     def head(self, width: int, *, roomy: bool) -> Sequence[Line]:  # noqa: ARG002
-        """How many."""
-        count = len(self._holds)
-        words = "One agent stays held" if count == 1 else f"{count} agents stay held"
-        more = "Leaving clawtop lifts no hold. From any shell:"
+        """How many, or what is waited for."""
+        if self._acting:
+            words, more = self._waiting()
+        else:
+            count = len(self._holds)
+            words = "One agent stays held" if count == 1 else f"{count} agents stay held"
+            more = "Leaving clawtop lifts no hold. From any shell:"
         return ((Span(words, "headline"),), *((Span(each),) for each in wrap(more, width)), EMPTY)
 
     def body(self, width: int) -> Sequence[Line]:
@@ -228,7 +235,22 @@ class Leaving(Box[bool]):
 
     def keys(self) -> Sequence[tuple[str, str]]:
         """What can be pressed."""
-        return (("q", "leave"), ("Esc", "stay"))
+        return (("q", "leave now" if self._acting else "leave"), ("Esc", "stay"))
+
+    def settle(self, holds: Sequence[Hold], acting: int, *, well: bool) -> None:
+        """A command has ended, `well` or not, and so many are still under way."""
+        self._holds, waited, self._acting = tuple(holds), self._acting, acting
+        if waited and (not well or not acting):
+            self.action_answer(leave=well)
+        else:
+            self.write()
+
+    def _waiting(self) -> tuple[str, str]:
+        one = self._acting == 1
+        words = "A command is still under way" if one else f"{self._acting} commands are still under way"
+        ends, it = ("it has ended", "it stops") if one else ("they have ended", "they stop")
+        more = f"clawtop leaves once {ends}. Left now, {it} half-way."
+        return words, more + (" These hold on, until from any shell:" if self._holds else "")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """It does nothing to any agent, so one can leave a terminal that is too small for it."""
