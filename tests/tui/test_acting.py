@@ -97,7 +97,7 @@ async def test_the_target_stays_whatever_the_table_does(seed: int) -> None:
             app.post_message(Key("k", "k"))
             for _ in range(dice.randint(0, 2)):
                 feed.shuffle(dice)
-            await pilot.pause()
+            await settled(pilot)
             assert f"Pause {aimed_at}?" in shown(app)
             for _ in range(3):
                 feed.shuffle(dice)
