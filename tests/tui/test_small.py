@@ -9,7 +9,7 @@ from clawtop.tui.render.columns import head
 from clawtop.tui.render.glyphs import UNICODE
 from clawtop.tui.screens.picker import Picker
 from tests.tui.fleet_feed import FleetFeed
-from tests.tui.holding import hold, plan, target
+from tests.tui.holding import hold, plan, settled, target
 from tests.tui.stage import lines, names, shown, stage
 
 TOO_SMALL = "terminal too small (need 40x10)"
@@ -21,12 +21,12 @@ async def test_the_cursor_of_a_list_is_always_in_sight(key: str, size: tuple[int
     app = stage(FleetFeed())
     async with app.run_test(size=size) as pilot:
         await pilot.press(key)
-        await pilot.pause()
+        await settled(pilot)
         assert isinstance(app.screen, Picker)
         menu = app.screen.menu
         for pressed in ("end", "up", "pageup", "home", "down", "end"):
             await pilot.press(pressed)
-            await pilot.pause()
+            await settled(pilot)
             region = menu.region
             marked = [line[region.x :] for line in lines(app)[region.y : region.bottom] if line[region.x] == "▌"]
             wanted = "".join(text for text, _ in menu.lines[menu.cursor]).split()[0]
@@ -40,7 +40,7 @@ async def test_a_list_keeps_its_cursor_in_sight_while_the_terminal_changes() -> 
         await pilot.press("g", "end")
         for size in ((80, 50), (60, 12), (40, 10), (100, 30)):
             await pilot.resize_terminal(*size)
-            await pilot.pause()
+            await settled(pilot)
             assert any("▌ environment" in line for line in lines(app))
 
 
@@ -48,7 +48,7 @@ async def test_what_a_list_has_no_room_for_ends_in_an_ellipsis() -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(40, 10)) as pilot:
         await pilot.press("g", "down", "down")
-        await pilot.pause()
+        await settled(pilot)
         assert any("the people the" in line and "…" in line for line in lines(app))
 
 
@@ -59,18 +59,18 @@ async def test_nothing_that_is_open_dies_on_any_size(keys: list[str]) -> None:
     app = stage(feed)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*keys)
-        await pilot.pause()
+        await settled(pilot)
         for size in ((39, 24), (80, 9), (17, 5), (16, 10), (3, 2), (1, 1)):
             await pilot.resize_terminal(*size)
             feed.tick()
-            await pilot.pause()
+            await settled(pilot)
             assert lines(app)[0].strip() == TOO_SMALL[: size[0]].strip()
             assert not "".join(lines(app)[1:]).strip()
         await pilot.resize_terminal(80, 24)
-        await pilot.pause()
+        await settled(pilot)
         assert TOO_SMALL not in shown(app)
         await pilot.press("escape", "escape")
-        await pilot.pause()
+        await settled(pilot)
         assert names(app)[0] in shown(app)
 
 
@@ -78,17 +78,17 @@ async def test_nothing_that_is_open_dies_on_any_size(keys: list[str]) -> None:
 async def test_what_is_opened_on_a_terminal_that_is_too_small_is_seen_when_it_has_grown(key: str) -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(30, 8)) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         assert lines(app)[0].startswith(TOO_SMALL[:30])
         await pilot.press(key)
-        await pilot.pause()
+        await settled(pilot)
         assert lines(app)[0].startswith(TOO_SMALL[:30])
         assert not "".join(lines(app)[1:]).strip()
         await pilot.resize_terminal(80, 24)
-        await pilot.pause()
+        await settled(pilot)
         assert {"k": "Pause coder?", "enter": "Spend in 1h", "g": "group by"}[key] in shown(app)
         await pilot.press("escape")
-        await pilot.pause()
+        await settled(pilot)
         assert names(app)[0] in shown(app)
 
 
@@ -99,14 +99,14 @@ async def test_a_question_that_cannot_be_seen_cannot_be_answered() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("k")
         await pilot.resize_terminal(39, 9)
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press("y")
-        await pilot.pause()
+        await settled(pilot)
         assert feed.submitted == []
         await pilot.resize_terminal(40, 10)
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press("y")
-        await pilot.pause()
+        await settled(pilot)
         assert len(feed.submitted) == 1
 
 
@@ -117,7 +117,7 @@ async def test_nothing_is_chosen_from_a_list_that_cannot_be_seen() -> None:
         await pilot.resize_terminal(39, 9)
         before = app.fleet.view
         await pilot.press("enter")
-        await pilot.pause()
+        await settled(pilot)
         assert app.fleet.view == before
 
 
@@ -138,7 +138,7 @@ async def test_the_titles_belong_to_the_cells_as_soon_as_the_size_has_changed(fr
             await pilot.press("Z")
         for width in (62, 140, 40):
             await pilot.resize_terminal(width, 30)
-            await pilot.pause()
+            await settled(pilot)
             table = app.fleet.table
             titles = "".join(text for text, _ in head(table.places, app.fleet.snapshot.view, UNICODE))
             assert lines(app)[table.region.y - 1].rstrip() == titles.rstrip()
@@ -148,17 +148,17 @@ async def test_an_empty_machine_scrolls_and_names_its_key_on_the_smallest_termin
     nothing = SourceStatus("openclaw:~/.openclaw", Health.DOWN, "no such directory")
     app = stage(FleetFeed(0, [nothing]), demo_offer=lambda: None)
     async with app.run_test(size=(40, 10)) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         said = lines(app)
         assert any("press d" in line for line in said)
         assert "d demo" in said[-1]
         assert "1 of 1 sources down" in said[1]
         assert "clawtop doctor" not in shown(app)
         await pilot.press("end")
-        await pilot.pause()
+        await settled(pilot)
         assert "clawtop doctor" in shown(app)
         await pilot.press("home", "down", "pagedown", "up", "pageup", "up")
-        await pilot.pause()
+        await settled(pilot)
         assert "No agents found" in shown(app)
 
 

@@ -5,6 +5,7 @@ import pytest
 from clawtop.model.selection import Scope
 from clawtop.model.snapshot import Grouping, View
 from tests.tui.fleet_feed import FleetFeed, row
+from tests.tui.holding import settled
 from tests.tui.stage import lines, names, selected, shown, stage
 
 
@@ -15,7 +16,7 @@ async def test_typing_a_filter_that_the_agent_passes_in_the_end_leaves_the_curso
         await pilot.press(*["down"] * names(app).index(mine))
         assert selected(app) == mine
         await pilot.press("slash", *"calls>0", "enter")
-        await pilot.pause()
+        await settled(pilot)
         assert selected(app) == mine
         assert app.fleet.table.strayed is None
 
@@ -27,10 +28,10 @@ async def test_a_filter_that_is_taken_back_gives_the_cursor_and_who_is_followed_
         await pilot.press(*moved, "F")
         mine = selected(app)
         await pilot.press("slash", *"triage")
-        await pilot.pause()
+        await settled(pilot)
         assert selected(app) == names(app)[0] != mine
         await pilot.press("escape")
-        await pilot.pause()
+        await settled(pilot)
         assert selected(app) == mine
         assert "following" in lines(app)[-1]
 
@@ -44,10 +45,10 @@ async def test_a_cursor_comes_back_with_its_project_and_its_grouping() -> None:
         views = (View(scope=Scope(projects=("docs",))), View(group_by=Grouping.PROJECT))
         for view in views:
             app.show(view)
-            await pilot.pause()
+            await settled(pilot)
             assert selected(app) == names(app)[0] != mine
             app.show(View())
-            await pilot.pause()
+            await settled(pilot)
             assert selected(app) == mine
 
 
@@ -56,11 +57,11 @@ async def test_a_lent_cursor_that_is_used_stays_where_it_is(key: str) -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("slash", *"triage", "enter")
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press(key)
         used = selected(app)
         await pilot.press("slash", *["backspace"] * 6, "enter")
-        await pilot.pause()
+        await settled(pilot)
         assert app.fleet.view.filter.text == ""
         assert selected(app) == used != names(app)[0]
 
@@ -71,18 +72,18 @@ async def test_a_lent_cursor_goes_home_only_with_a_view_that_may_have_other_rows
     async with app.run_test(size=(100, 30)) as pilot:
         mine = selected(app)
         await pilot.press("slash", *"!coder", "enter")
-        await pilot.pause()
+        await settled(pilot)
         lent = selected(app)
         feed.agents = [row(f"{mine}x") if each.label == mine else each for each in feed.agents]
         feed.agents[0] = row("free", group=("local", str(mine)))
         feed.tick()
-        await pilot.pause()
+        await settled(pilot)
         assert "free" in names(app)
         await pilot.press("I")
-        await pilot.pause()
+        await settled(pilot)
         assert selected(app) == lent
         await pilot.press("w")
-        await pilot.pause()
+        await settled(pilot)
         assert selected(app) == "free"
 
 
@@ -90,9 +91,9 @@ async def test_the_key_to_filter_does_nothing_more_while_one_types() -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("slash", *"qa", "f3", "f4")
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press("escape")
-        await pilot.pause()
+        await settled(pilot)
         assert app.fleet.view.filter.text == ""
 
 
@@ -100,17 +101,17 @@ async def test_a_wrong_filter_stays_open_with_what_is_wrong() -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("slash", *"qa colour>5", "enter")
-        await pilot.pause()
+        await settled(pilot)
         assert app.fleet.filter_line.is_open
         said = " ".join(shown(app).split())
         assert "'colour' in 'colour>5'" in said
         assert "usd_per_hour" in said
         await pilot.resize_terminal(40, 10)
-        await pilot.pause()
+        await settled(pilot)
         assert "'colour'" in shown(app)
         await pilot.resize_terminal(80, 24)
         await pilot.press(*["backspace"] * 9, "enter")
-        await pilot.pause()
+        await settled(pilot)
         assert not app.fleet.filter_line.is_open
         assert app.fleet.view.filter.text == "qa"
 
@@ -121,18 +122,18 @@ async def test_tagged_rows_that_are_hidden_are_never_another_row() -> None:
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await pilot.press("space", "space", "space")
         await pilot.press("slash", *"triage", "enter")
-        await pilot.pause()
+        await settled(pilot)
         assert "3 tagged (3 hidden)" in lines(app)[-1]
         await pilot.press("k")
-        await pilot.pause()
+        await settled(pilot)
         assert app.screen is app.fleet
         assert feed.planned == []
         assert "all 3 tagged rows are hidden" in " ".join(shown(app).split())
         await pilot.press("space")
-        await pilot.pause()
+        await settled(pilot)
         assert "4 tagged (3 hidden)" in lines(app)[-1]
         await pilot.press("k")
-        await pilot.pause()
+        await settled(pilot)
         assert [len(targets) for targets in feed.planned] == [1]
 
 
@@ -140,17 +141,15 @@ async def test_a_command_is_found_by_its_short_word_and_nothing_opens_where_ther
     app = stage(FleetFeed())
     async with app.run_test(size=(100, 40), notifications=True) as pilot:
         await pilot.press("ctrl+p")
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press(*"freeze", "enter")
-        await pilot.pause()
-        await pilot.pause()
+        await settled(pilot)
         assert "FROZEN" in shown(app)
         await pilot.press("o")
-        await pilot.pause()
+        await settled(pilot)
         sources = app.screen
         await pilot.press("ctrl+p")
-        await pilot.pause()
-        await pilot.pause()
+        await settled(pilot)
         assert app.screen is sources
         assert "commands are found by" in shown(app)
 
@@ -160,7 +159,7 @@ async def test_what_refuses_names_the_key_as_it_is_mapped() -> None:
     app = stage(FleetFeed(view=view), view=view, keys={"group": "G"})
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await pilot.press("k")
-        await pilot.pause()
+        await settled(pilot)
         assert "group by agent (G)" in " ".join(shown(app).split())
 
 
@@ -171,9 +170,9 @@ async def test_a_project_called_like_a_glob_is_chosen_and_named() -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         for typed, name, agent in (("*", "*", "coder"), ("a[", "a[b]c", "qa")):
             await pilot.press("p")
-            await pilot.pause()
+            await settled(pilot)
             await pilot.press(*typed, "enter")
-            await pilot.pause()
+            await settled(pilot)
             assert names(app) == [agent]
             assert f"project {name} " in lines(app)[-1]
 
@@ -182,10 +181,10 @@ async def test_what_sorts_is_told_where_its_column_is_not_shown() -> None:
     view = View(sort="retries")
     app = stage(FleetFeed(view=view), view=view)
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause()
+        await settled(pilot)
         assert "by retry▼" in lines(app)[-1]
         await pilot.resize_terminal(160, 24)
-        await pilot.pause()
+        await settled(pilot)
         assert "by retry" not in lines(app)[-1]
         assert "retry▼" in shown(app)
 
@@ -194,8 +193,8 @@ async def test_a_cursor_that_comes_back_far_down_is_in_sight() -> None:
     app = stage(FleetFeed())
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("end", "slash", *"triage")
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press("escape")
-        await pilot.pause()
+        await settled(pilot)
         assert selected(app) == names(app)[-1]
         assert any(line.startswith("▌") for line in lines(app))
