@@ -1,6 +1,7 @@
 """A Prometheus that answers what clawtop asks, about samples it is given, or says whatever a test wants it to."""
 
 import asyncio
+import itertools
 import json
 import re
 from bisect import bisect_right
@@ -21,6 +22,13 @@ _ANY = re.compile(r'\{__name__=~"([^"]*)"\}')
 _COUNT = re.compile(r"count by \(__name__\) \((\{.*\})\)")
 _TOPK = re.compile(rf"topk\((\d+), ({_NAME})\)")
 _CHANGED = re.compile(rf"\(({_NAME}) != \(\1 offset (\d+)s\)\) or \(\1 unless \(\1 offset \2s\)\)")
+_LATEST_ANY = re.compile(r'last_over_time\((\{__name__=~"[^"]*"\})\[(\d+)s\]\)')
+_BEFORE = r"last_over_time\(\1\[\2s\] offset \2s\)"
+_CHANGED_BETWEEN = re.compile(
+    rf"last_over_time\(({_NAME})\[(\d+)s\]\) unless \(last_over_time\(\1\[\2s\]\) == {_BEFORE}\)"
+)
+_APPEARED = re.compile(rf"min_over_time\(({_NAME})\[(\d+)s\]\) unless \(min_over_time\(\1\[\2s\]\) >= {_BEFORE}\)")
+_FELL = re.compile(rf"increase\(({_NAME})\[(\d+)s\]\) and \(resets\(\1\[\2s\]\) > 0\)")
 
 
 class FakePrometheus:
@@ -46,6 +54,10 @@ class FakePrometheus:
         key = tuple(sorted({"__name__": name, "job": "agents", "instance": "m1:9464", **labels}.items()))
         told = self._series.setdefault(key, [])
         told += ((at, value if isinstance(value, str) else f"{value:.15g}") for at, value in points)
+
+    def clear(self) -> None:
+        """No samples any more."""
+        self._series.clear()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -84,7 +96,7 @@ class FakePrometheus:
             await reader.read()
 
     def _answer(self, path: str, params: Mapping[str, str]) -> bytes:
-        match path.removeprefix("/api/v1/"):
+        match path.rpartition("/api/v1/")[2]:
             case "label/__name__/values":
                 (pattern,) = _ANY.fullmatch(params["match[]"]).groups()  # type: ignore[union-attr]
                 names = {dict(labels)["__name__"] for labels in self._series}
@@ -119,10 +131,32 @@ class FakePrometheus:
         if found := _TOPK.fullmatch(expression):
             largest = sorted(self._now(found[2], at).items(), key=lambda item: -float(item[1]))
             return dict(largest[: int(found[1])])
+        if found := _LATEST_ANY.fullmatch(expression):
+            (names,) = _ANY.fullmatch(found[1]).groups()  # type: ignore[union-attr]
+            return {labels: values[-1] for labels, values in self._within(names, at, int(found[2])).items()}
+        for pattern, between in ((_CHANGED_BETWEEN, _changed), (_APPEARED, _appeared), (_FELL, _fell)):
+            if found := pattern.fullmatch(expression):
+                name, seconds = found[1], int(found[2])
+                earlier = self._within(name, at - seconds * 1000, seconds)
+                return {
+                    labels: told
+                    for labels, values in self._within(name, at, seconds).items()
+                    if (told := between(values, earlier.get(labels, [None])[-1])) is not None
+                }
         found = _CHANGED.fullmatch(expression)
         assert found is not None, expression
         before = self._now(found[1], at - int(found[2]) * 1000)
         return {labels: value for labels, value in self._now(found[1], at).items() if before.get(labels) != value}
+
+    def _within(self, pattern: str, at: int, seconds: int) -> dict[Labels, list[str]]:
+        """The samples of series within so many seconds."""
+        found: dict[Labels, list[str]] = {}
+        for labels, points in self._series.items():
+            if re.fullmatch(pattern, dict(labels)["__name__"]):
+                values = [value for when, value in points if at - seconds * 1000 <= when <= at and value != STALE]
+                if values:
+                    found[labels] = values
+        return found
 
     def _now(self, pattern: str, at: int) -> Vector:
         found: Vector = {}
@@ -135,6 +169,22 @@ class FakePrometheus:
                 if latest[1] != STALE:
                     found[labels] = latest[1]
         return found
+
+
+def _changed(values: list[str], before: str | None) -> str | None:
+    return None if before is not None and float(values[-1]) == float(before) else values[-1]
+
+
+def _appeared(values: list[str], before: str | None) -> str | None:
+    least = min(values, key=float)
+    return None if before is not None and float(least) >= float(before) else least
+
+
+def _fell(values: list[str], _: str | None) -> str | None:
+    steps = [(float(one), float(after)) for one, after in itertools.pairwise(values)]
+    if all(after >= one for one, after in steps):
+        return None
+    return f"{sum(after - one if after >= one else after for one, after in steps)}"
 
 
 def success(data: object) -> bytes:

@@ -2,15 +2,17 @@
 
 A counter that fell has begun again at 0, so all it shows is new; one of `clawtop export` begins again with all of
 history, so nothing is new that it told before. The first value of a series counts since the beginning, at no known
-time, where its target was not seen before or began anew with it; else it came to be between two looks.
+time, where its target was not seen before or began anew with it; else it came to be between two looks. Where looks are
+hours apart the Prometheus also says what lies between them (see Found): targets come, go and begin again.
 """
 
 from bisect import insort
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 from clawtop.formats.prometheus_answers import Found, number
@@ -83,9 +85,10 @@ def phases(since: int, now: int) -> list[Phase]:
 
 @dataclass(slots=True)
 class _Meter:
-    """One series: what it means, and its last value (a cost in millionths of a micro-dollar)."""
+    """One series: what it means, its identity, and its last value (a cost in millionths of a micro-dollar)."""
 
     meaning: Meaning
+    mark: str
     last: int | None = None
 
 
@@ -96,27 +99,32 @@ class _Cell(NamedTuple):
 
 
 class _Growth:
-    """What a cell grew by at one moment. `below` says how many calls took at most so many milliseconds."""
+    """What a cell grew by at one moment. `below` says how many calls took at most so many milliseconds.
 
-    __slots__ = ("below", "by", "family")
+    `of` are the values that this was read from: what it is called by.
+    """
+
+    __slots__ = ("below", "by", "family", "of")
 
     def __init__(self, family: Family) -> None:
         self.family = family
         self.by: Counter[str] = Counter()
         self.below: Counter[float] = Counter()
+        self.of: list[str] = []
 
 
 class PrometheusReader:
-    """What one Prometheus (`server`, its host and port) tells, from one look to the next.
+    """What one Prometheus (`server`, its host and port; `url`, the whole address) tells, from one look to the next.
 
     `skipped` counts by reason what could not be used. Of more series than are kept those are forgotten that were
     longest not seen, and of them only their last values are kept, for when they come back.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, url: str = "") -> None:
         self.skipped: Counter[str] = Counter()
         self._left_out: OrderedDict[tuple[Family, Target], None] = OrderedDict()
         self._server = server
+        self._url = url or server
         self._meters: OrderedDict[_Name, _Meter | None] = OrderedDict()
         self._gone: OrderedDict[int, int] = OrderedDict()
         self._targets: set[Target] = set()
@@ -128,7 +136,6 @@ class PrometheusReader:
         self._told: dict[tuple[str, str], tuple[Family, set[str]]] = {}
         self._blind: set[tuple[str, str]] = set()
         self._states: dict[tuple[str, str], State] = {}
-        self._count = 0
 
     @property
     def left_out(self) -> AbstractSet[tuple[Family, Target]]:
@@ -166,22 +173,22 @@ class PrometheusReader:
 
     def take(self, found: Iterable[Found], *, opening: bool = False) -> list[Event]:
         """What grew since the last look; with `opening` all that is there counts since the beginning."""
-        metered = [(meter, one.points) for one in found if (meter := self._meter(one.labels)) and one.points]
+        metered = [(meter, one) for one in found if (meter := self._meter(one.labels)) and any(one[1:])]
         begun = self._begun(metered)
         grown: dict[tuple[_Cell, int], _Growth] = {}
-        for meter, points in metered:
+        for meter, one in metered:
             meaning = meter.meaning
             if meaning.counts[0] in ASIDE:
                 continue
             cell = _cell(meaning)
             since = begun.get(meaning.target, ())
-            for at, text in points:
-                more, new = self._grown(meter, text)
+            for at, more, new in self._steps(meter, one):
                 if more:
                     when = 0 if new and (opening or at in since) else at
                     growth = grown.get((cell, when))
                     if growth is None:
                         growth = grown[cell, when] = _Growth(meaning.family)
+                    growth.of.append(f"{meter.mark} {at} {meter.last}")
                     _add(growth, meaning, more)
         events: list[Event] = [self._increase(cell, when, growth) for (cell, when), growth in grown.items()]
         self._forget()
@@ -226,7 +233,7 @@ class PrometheusReader:
         if name in self._meters:
             self._meters.move_to_end(name)
             return self._meters[name]
-        meter = self._meters[name] = self._new(labels)
+        meter = self._meters[name] = self._new(labels, _digest(name))
         if meter is not None:
             meter.last = self._gone.pop(hash(name), None)
         return meter
@@ -253,7 +260,7 @@ class PrometheusReader:
         while len(self._gone) > _MOST_GONE:
             self._gone.popitem(last=False)
 
-    def _new(self, labels: Mapping[str, str]) -> _Meter | None:
+    def _new(self, labels: Mapping[str, str], mark: str) -> _Meter | None:
         meaning = meaning_of(labels, self._server)
         if meaning is None or meaning[:2] in self._left_out:
             return None
@@ -271,29 +278,58 @@ class PrometheusReader:
             told |= {_COUNTED_AS.get(each, each) for each in meaning.counts}
             if "tokens" in told and meaning.family is not Family.CLAWTOP:
                 told.add("cost")  # at least their list price
-        return _Meter(meaning)
+        return _Meter(meaning, mark)
 
-    def _begun(self, metered: Sequence[tuple[_Meter, Sequence[tuple[int, str]]]]) -> dict[Target, set[int]]:
+    def _begun(self, metered: Sequence[tuple[_Meter, Found]]) -> dict[Target, set[int]]:
         """The looks at which a target was first seen, or had begun anew."""
         begun: dict[Target, set[int]] = {}
         first: dict[Target, int] = {}
-        for meter, points in metered:
+        for meter, one in metered:
             target = meter.meaning.target
             if meter.meaning.counts == (START,):
-                begun.setdefault(target, set()).update(at for at, text in points if self._grown(meter, text)[0])
+                begun.setdefault(target, set()).update(at for at, text in one.points if self._grown(meter, text)[0])
             if target not in self._targets:
-                first[target] = min(points[0][0], first.get(target, points[0][0]))
+                at = min(points[0][0] for points in one[1:] if points)
+                first[target] = min(at, first.get(target, at))
         for target, at in first.items():
             begun.setdefault(target, set()).add(at)
         self._targets |= first.keys()
         return begun
 
-    def _grown(self, meter: _Meter, text: str) -> tuple[int, bool]:
-        """(what a series grew by, whether it was never seen before)."""
+    def _steps(self, meter: _Meter, found: Found) -> Iterator[tuple[int, int, bool]]:
+        """(when, what a series grew by, whether it was never seen before), step by step."""
+        if not found.least and not found.grown:
+            for at, text in found.points:
+                yield at, *self._grown(meter, text)
+            return
+        points, least, grown = (dict(each) for each in found[1:])
+        for at in sorted(points.keys() | least.keys() | grown.keys()):
+            before = meter.last
+            if at in grown:
+                more = self._value(meter, grown[at])
+                meter.last = self._value(meter, points[at], before) if at in points else before
+                yield at, more or 0, False
+                continue
+            if at in least and (before is None or meter.meaning.family is not Family.CLAWTOP):
+                yield at, *self._grown(meter, least[at])
+            if at in points:
+                yield at, *self._grown(meter, points[at])
+            elif before is not None and meter.last is not None and before > meter.last:
+                # it is where it was at the last look, and had fallen in between
+                more, meter.last = before - meter.last, before
+                yield at, more, False
+
+    def _value(self, meter: _Meter, text: str, otherwise: int | None = None) -> int | None:
         try:
-            value = _pico(text) if COST in meter.meaning.counts else int(number(text))
+            return _pico(text) if COST in meter.meaning.counts else round(number(text))
         except Unusable as why:
             self.skipped[str(why)] += 1
+            return otherwise
+
+    def _grown(self, meter: _Meter, text: str) -> tuple[int, bool]:
+        """(what a series grew by, whether it was never seen before)."""
+        value = self._value(meter, text)
+        if value is None:
             return 0, False
         last, meter.last = meter.last, value
         if last is None:
@@ -303,7 +339,6 @@ class PrometheusReader:
         return value - last, False
 
     def _increase(self, cell: _Cell, at: int, growth: _Growth) -> Increase:
-        self._count += 1
         by = growth.by
         tokens = Tokens(*(by.pop(kind, 0) for kind in KINDS))
         cost: int | None = self._micro_dollars(cell.key, by.pop(COST, 0))
@@ -313,7 +348,7 @@ class PrometheusReader:
         return Increase(
             cell.key,
             at,
-            f"{self._server}:{self._count}",
+            _digest((self._url, *growth.of)),
             cell.provider,
             cell.model,
             tokens,
@@ -342,6 +377,11 @@ class PrometheusReader:
                 counted += count
             lower = bound
         return tuple(found)
+
+
+def _digest(parts: Iterable[object]) -> str:
+    """A short name for all these parts together."""
+    return blake2b("\0".join(map(str, parts)).encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
 _STATES = frozenset(state.value for state in State)

@@ -13,11 +13,20 @@ _LATEST = 253_402_300_799  # the last second of the year 9999
 _MOST = 10**15
 
 
+Points = Sequence[tuple[int, str]]
+
+
 class Found(NamedTuple):
-    """One series of an answer: its labels, and its values as (Unix ms, text), oldest first."""
+    """One series of an answer: its labels, and its values as (Unix ms, text), oldest first.
+
+    Where looks are far from each other `least` are the smallest values between two, where a counter appeared or fell,
+    and `grown` says by how much it grew from one look to the next in which it fell.
+    """
 
     labels: Mapping[str, str]
-    points: Sequence[tuple[int, str]]
+    points: Points
+    least: Points = ()
+    grown: Points = ()
 
 
 class Answer(NamedTuple):
@@ -35,6 +44,14 @@ def read_series(body: bytes) -> Answer:
         raise Unusable("it has no result")
     found = [one for one in map(_found, results) if one is not None]
     return Answer(found, len(results) - len(found))
+
+
+def joined(name: str, latest: Sequence[Found], least: Sequence[Found], grown: Sequence[Found]) -> list[Found]:
+    """The series of that name, of three answers about it: what was calculated has lost its name."""
+    answers = [{tuple(sorted({**one.labels, "__name__": name}.items())): one for one in each}
+               for each in (latest, least, grown)]  # fmt: skip
+    series = dict.fromkeys(series for answer in answers for series in answer)
+    return [Found(dict(one), *(answer[one].points if one in answer else () for answer in answers)) for one in series]
 
 
 def read_names(body: bytes) -> list[str]:

@@ -158,6 +158,12 @@ def _rule(name: str) -> tuple[Family, _Counted] | None:
     return next(((family, counted) for family, pattern, counted in _PATTERNS if pattern.fullmatch(name)), None)
 
 
+def counts_for(name: str) -> Family | None:
+    """Whose counters have that name, None where they are none."""
+    rule = _rule(name)
+    return None if rule is None or _CLAWTOP.get(name) in ASIDE else rule[0]
+
+
 def is_known(name: str) -> bool:
     """Whether series of that name mean something."""
     return _rule(name) is not None

@@ -4,9 +4,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from clawtop.formats.prometheus import HISTORY_MS, Phase, PrometheusReader, phases
-from clawtop.formats.prometheus_answers import Found, number
-from clawtop.formats.prometheus_names import Family, is_known
+from clawtop.formats.prometheus import HISTORY_MS, HOUR_MS, Phase, PrometheusReader, phases
+from clawtop.formats.prometheus_answers import Found, joined, number
+from clawtop.formats.prometheus_names import Family, counts_for, is_known
 from clawtop.model.errors import SourceError, Unusable
 from clawtop.model.events import Event
 from clawtop.model.snapshot import Health, SourceStatus
@@ -26,15 +26,16 @@ _BATCH = 1000
 class PrometheusSource:
     """All `clawtop_*`, `openclaw_*` and `gen_ai_*` series of one Prometheus.
 
-    History is asked for by what changed from one step to the next, so that idle counters cost nothing. What was
-    missed while it could not be reached is fetched when it can be again.
+    History is asked for by what changed from one step to the next, so that idle counters cost nothing; where steps are
+    hours, also by what lies between them, as targets come, go and begin again. What was missed while it could not be
+    reached is fetched when it can be again.
     """
 
     def __init__(self, address: Address, *, poll: float = _POLL_SECONDS) -> None:
         """`poll` is seconds between two looks."""
         self._address = address
         self._poll = poll
-        self._reader = PrometheusReader(address.where)
+        self._reader = PrometheusReader(address.where, address.url)
         self._names: tuple[str, ...] = ()
         self._until: int | None = None
         self._entries = self._bytes = self._left_out = self._unusable = 0
@@ -72,7 +73,7 @@ class PrometheusSource:
             return  # of what is left out at one moment there is no telling at the next
         now = _moment(newest) or outlet.now()
         if self._until is None:
-            opening = await api.query(_any_of(self._names), now - HISTORY_MS)
+            opening = await api.query(_latest(_any_of(self._names), HOUR_MS), now - HISTORY_MS)
             await self._put(outlet, self._reader.take(opening.found, opening=True))
             self._until = now - HISTORY_MS
         for phase in phases(self._until, now):
@@ -144,14 +145,32 @@ class PrometheusSource:
         found: list[Found] = []
         points = 0
         for name in self._names:
-            before = f"{name} offset {phase.step // 1000}s"
-            answer = await api.query_range(f"({name} != ({before})) or ({name} unless ({before}))", phase)
-            points += sum(len(one.points) for one in answer.found)
+            fresh = await (self._between if phase.step >= HOUR_MS else self._changed)(api, name, phase)
+            points += sum(len(each) for one in fresh for each in one[1:])
             if points > _MOST_POINTS:
                 raise TooMuch(f"{self._address.where} has more than {_MOST_POINTS:,} changes within a step")
-            found += answer.found
+            found += fresh
         self._entries += points
         return found
+
+    async def _changed(self, api: Api, name: str, phase: Phase) -> list[Found]:
+        before = f"{name} offset {phase.step // 1000}s"
+        return (await api.query_range(f"({name} != ({before})) or ({name} unless ({before}))", phase)).found
+
+    async def _between(self, api: Api, name: str, phase: Phase) -> list[Found]:
+        """What changed, also of series that are there at no look, and where counters appeared or fell between looks."""
+        latest, before = _latest(name, phase.step), _latest(name, phase.step, offset=phase.step)
+        changed = await api.query_range(f"{latest} unless ({latest} == {before})", phase)
+        family = counts_for(name)
+        if family is None:
+            return joined(name, changed.found, (), ())
+        window = f"{name}[{phase.step // 1000}s]"
+        least = f"min_over_time({window})"
+        appeared = await api.query_range(f"{least} unless ({least} >= {before})", phase)
+        if family is Family.CLAWTOP:
+            return joined(name, changed.found, appeared.found, ())  # it begins again with what it had told
+        fallen = await api.query_range(f"increase({window}) and (resets({window}) > 0)", phase)
+        return joined(name, changed.found, appeared.found, fallen.found)
 
     async def _put(self, outlet: Outlet, events: Sequence[Event]) -> None:
         for start in range(0, len(events), _BATCH):
@@ -195,6 +214,12 @@ def _moment(found: Sequence[Found]) -> int | None:
 
 def _any_of(names: Sequence[str]) -> str:
     return f'{{__name__=~"{"|".join(names)}"}}'
+
+
+def _latest(series: str, length: int, *, offset: int = 0) -> str:
+    """The last values within so many milliseconds, also of what is gone at their end."""
+    back = f" offset {offset // 1000}s" if offset else ""
+    return f"last_over_time({series}[{length // 1000}s]{back})"
 
 
 def _targets(count: int) -> str:

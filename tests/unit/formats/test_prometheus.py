@@ -166,6 +166,15 @@ def test_every_event_has_an_id_of_its_own() -> None:
     assert total(events).counters.calls == 6
 
 
+def test_what_two_servers_tell_of_an_agent_is_two_spends_and_what_one_tells_twice_is_one() -> None:
+    def read(url: str, count: int) -> list[Event]:
+        reader = PrometheusReader("prom:9090", url)
+        return [*reader.take([calls((1, count))], opening=True), *reader.take([calls((2, count + 1))])]
+
+    assert total([*read("http://prom:9090/a", 1000), *read("http://prom:9090/b", 5000)]).counters.calls == 6002
+    assert total([*read("http://prom:9090/a", 1000), *read("http://prom:9090/a", 1000)]).counters.calls == 1001
+
+
 @pytest.mark.parametrize("text", ["NaN", "+Inf", "-1", "1e16", "", "many"])
 def test_what_is_no_count_is_skipped_and_told(text: str) -> None:
     reader = opened(calls((1, 5)))

@@ -13,6 +13,7 @@ from clawtop.model.events import Event, SessionState, State
 from clawtop.model.snapshot import Health, Window
 from clawtop.sources import prometheus as source_module
 from clawtop.sources.prometheus import PrometheusSource
+from clawtop.sources.prometheus_api import parse_address
 from tests.fake_prometheus import STALE, FakePrometheus, http, success
 from tests.outlets import Remembered
 from tests.unit.sources.prometheus_stage import CODER, MINUTE, NOW, outlet, read, row, scrapes, source
@@ -78,6 +79,75 @@ async def test_an_agent_that_is_gone_still_counts_in_the_windows_it_was_seen_in(
     assert row(events, Window.ALL, "gone").counters.calls == 9
     assert row(events, Window.H24, "gone").counters.calls == 4
     assert row(events, Window.H1, "gone").counters.calls == 0
+
+
+DAY = 1440
+TOKENS = {"gen_ai_token_type": "input", "gen_ai_operation_name": "chat", "gen_ai_request_model": "m"}
+
+
+async def spent(*pods: list[tuple[int, float | str]]) -> tuple[int, int]:
+    """(input tokens of seven days, of all time) of pods with these samples."""
+    name = "gen_ai_client_token_usage_sum"
+    async with FakePrometheus(NOW) as fake:
+        for number, points in enumerate(pods):
+            fake.add(name, points, instance=f"pod-{number}:9", host="fleet", **TOKENS)
+        fake.add(name, scrapes((5 * DAY, 7)), host="fleet", **TOKENS)
+        events = (await read(source(fake))).events
+    week, ever = (row(events, window, "agents").tokens.input for window in (Window.D7, Window.ALL))
+    return week, ever - 7
+
+
+def lived(since: int, minutes: int, *, first: int = 0, more: int = 100) -> list[tuple[int, float | str]]:
+    """A pod that was scraped for so many minutes, since so many minutes ago."""
+    return [(NOW - (since - minute) * MINUTE, first + minute * more) for minute in range(minutes + 1)]
+
+
+async def test_a_target_that_came_and_went_between_two_looks_counts_from_its_first_sample_on() -> None:
+    assert await spent(*(lived(3 * DAY - 60 * n - 5, 45, first=1000) for n in range(10))) == (45_000, 55_000)
+
+
+async def test_a_targets_first_hour_counts() -> None:
+    assert await spent(lived(3 * DAY - 10, 170)) == (17_000, 17_000)
+
+
+async def test_a_counter_that_begins_again_each_hour_counts_all_of_them() -> None:
+    hours = [point for hour in range(12) for point in lived(3 * DAY - 60 * hour - 20, 59)]
+    week, ever = await spent(hours)
+    assert (week, ever) == (12 * 5900, 12 * 5900)
+
+
+async def test_a_counter_that_falls_at_the_look_itself_counts_too_though_it_is_where_it_was() -> None:
+    # looks are at full hours before NOW: each life is over with its hour, and the next ends with the same number
+    hours = [point for hour in range(12) for point in lived(3 * DAY - 60 * hour - 1, 50)]
+    assert await spent(hours) == (12 * 5000, 12 * 5000)
+
+
+async def test_money_that_begins_again_is_not_lost() -> None:
+    labels = {"openclaw_provider": "mock", "openclaw_model": "normal"}
+    async with FakePrometheus(NOW) as fake:
+        hours = [(at, float(more) / 10_000) for hour in range(12) for at, more in lived(3 * DAY - 60 * hour - 20, 59)]
+        fake.add("openclaw_cost_usd_total", hours, **labels)
+        events = (await read(source(fake))).events
+    assert row(events, Window.D7, "agents").cost == 12 * 590_000
+
+
+async def test_a_clawtop_that_begins_again_with_less_tells_nothing_anew() -> None:
+    twice = [*lived(3 * DAY - 20, 59, first=1000), *lived(3 * DAY - 80, 59, first=900)]
+    async with FakePrometheus(NOW) as fake:
+        fake.add("clawtop_calls_total", twice, **CODER)
+        events = (await read(source(fake))).events
+    assert 5900 <= row(events, Window.D7).counters.calls <= 2 * 5900
+
+
+async def test_two_tenants_of_one_server_are_two_spends() -> None:
+    events: list[Event] = []
+    async with FakePrometheus(NOW) as fake:
+        for tenant, count in (("a", 1000), ("b", 5000)):
+            fake.clear()
+            fake.add("clawtop_calls_total", scrapes((10, count)), **CODER)
+            one = PrometheusSource(parse_address(f"prometheus:{fake.url}/{tenant}"))
+            events += (await read(one)).events
+    assert row(events).counters.calls == 6000
 
 
 async def test_the_same_spend_is_counted_once() -> None:
