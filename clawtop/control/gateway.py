@@ -260,7 +260,7 @@ class GatewayControl:
                 absent = await self._not_held(operator, unwritten - set(damaged))
                 for agent in absent:
                     del holds.records[agent]
-                resuming = Resuming(operator, holds, force=force, keep=keep, told=told)
+                resuming = Resuming(operator, holds, force=force, keep=keep, told=told, at=asker.at)
                 done = await resuming.run()
         except (GatewayError, OSError) as error:
             steps = {agent: tuple(resuming.steps(agent)) if resuming else () for agent in agents}

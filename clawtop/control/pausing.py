@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from clawtop.control.config_hold import HELD_MODEL, Roster, UnreadableConfig, hold_patch, stood_before
+from clawtop.control.config_hold import HELD_MODEL, Patch, Roster, UnreadableConfig, hold_patch, stood_before
 from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.endings import Endings
 from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
@@ -143,8 +143,9 @@ class Pausing:
             patch = hold_patch(roster, list(self._holds.records))
             if patch is None:
                 return
+            await self._note_write()
             try:
-                await _to_the_end(self._operator.patch_config(patch, roster.hash))
+                await _to_the_end(self._write_config(patch, roster))
             except TooManyWrites as limit:
                 await self._wait_for_writes(limit)
             except (ConfigChanged, TimedOut) as error:
@@ -155,6 +156,24 @@ class Pausing:
                 return
             roster = await self._operator.roster()
             await self._note_config(roster)
+
+    async def _note_write(self) -> None:
+        """Write down that the config may be written from now on, whether or not somebody is left to see that."""
+        for record in list(self._holds.records.values()):
+            await self._holds.write(replace(record, writing=time.time_ns() // 1_000_000))
+
+    async def _write_config(self, patch: Patch, roster: Roster) -> None:
+        """Raises what the gateway answers; without an answer the write stays noted."""
+        try:
+            await self._operator.patch_config(patch, roster.hash)
+        except (Refused, ConfigChanged, TooManyWrites):
+            self._forget_write()
+            raise
+        self._forget_write()
+
+    def _forget_write(self) -> None:
+        for agent, record in self._holds.records.items():
+            self._holds.records[agent] = replace(record, writing=None)
 
     async def _wait_for_writes(self, limit: TooManyWrites) -> None:
         for agent in self._holds.records:

@@ -114,7 +114,8 @@ class HoldRecord:
 
     `source` is what `-s` took to have that gateway, where that is known.
     `tree` is there where it was done by stopping processes. `damaged` is where an earlier file of it lies that could
-    not be read: what that said stood before is lost.
+    not be read: what that said stood before is lost. `writing` is when the gateway was asked to write its config, Unix
+    ms, as long as it has not answered: it may do so yet.
 
     `steps` are what was really done so far; whatever is recorded as having stood before may have been changed.
     """
@@ -132,6 +133,7 @@ class HoldRecord:
     steps: tuple[Step, ...] = ()
     tree: TreeBefore | None = None
     damaged: str | None = None
+    writing: int | None = None
     source: str | None = None
 
     def with_jobs(self, jobs: Iterable[CronBefore]) -> "HoldRecord":
@@ -185,6 +187,7 @@ def to_json(record: HoldRecord) -> dict[str, Any]:
         ],
         **({} if record.tree is None else {"tree": asdict(record.tree)}),
         **({} if record.damaged is None else {"damaged": record.damaged}),
+        **({} if record.writing is None else {"writing": record.writing}),
         **({} if record.source is None else {"source": record.source}),
     }
 
@@ -215,6 +218,7 @@ def from_json(data: object) -> HoldRecord:
         ),
         tree=_tree(_Fields(root.optional("tree"), "tree")) if schema == TREE_SCHEMA else None,
         damaged=root.text_or_none("damaged") if root.has("damaged") else None,
+        writing=root.moment("writing") if root.has("writing") else None,
         source=root.text_or_none("source") if root.has("source") else None,
     )
 

@@ -10,7 +10,7 @@ from clawtop.control.elapsed import milliseconds_since
 from clawtop.control.gateway_calls import ConfigChanged, Operator, TooManyWrites
 from clawtop.control.gateway_facts import Job, Session
 from clawtop.control.holds import OpenHolds
-from clawtop.control.pausing import CONFIG_HELD, Told
+from clawtop.control.pausing import Told
 from clawtop.control.planning import Survey
 from clawtop.control.record import ConfigBefore, CronBefore, SessionBefore
 from clawtop.gateway.errors import Refused, TimedOut
@@ -20,6 +20,7 @@ _AT_ONCE = 8
 _TRIES = 3
 _LATE_SECONDS = 0.5
 _LATE_LOOKS = 6
+_LONGEST_WRITE = 60_000
 
 
 @dataclass(slots=True)
@@ -36,15 +37,16 @@ class Resuming:
     """One resume of some agents of a gateway.
 
     With `force` what stood before the hold is put back whatever stands there now, with `keep` what somebody set
-    meanwhile stays and is no conflict.
+    meanwhile stays and is no conflict. `at` is when it was asked for, Unix ms.
     """
 
-    def __init__(self, operator: Operator, holds: OpenHolds, *, force: bool, keep: bool, told: Told) -> None:
+    def __init__(self, operator: Operator, holds: OpenHolds, *, force: bool, keep: bool, told: Told, at: int) -> None:
         self._operator = operator
         self._holds = holds
         self._force = force
         self._keep = keep
         self._told = told
+        self._at = at
         self._limit = asyncio.Semaphore(_AT_ONCE)
         self.results = {agent: Resumed() for agent in holds.records}
 
@@ -130,18 +132,20 @@ class Resuming:
 
         A clawtop that died while it paused may have left one that the gateway has not answered yet.
         """
-        pending = [agent for agent in before if not self._confirmed(agent)]
+        pending = {agent: at for agent in before if (at := self._holds.records[agent].writing) and before[agent].known}
         for _ in range(_LATE_LOOKS):
             if all(is_held((roster.entry(agent) or {}).get("model")) for agent in pending):
                 break
             await asyncio.sleep(_LATE_SECONDS)
             roster = await self._operator.roster()
+        for agent, began in pending.items():
+            left = began + _LONGEST_WRITE - self._at
+            if 0 < left <= _LONGEST_WRITE and not is_held((roster.entry(agent) or {}).get("model")):
+                self.results[agent].problems.append(
+                    "the pause that was cut off may still be writing the hold into the config, so the hold file stays: "
+                    f"resume it once more in {-(-left // 1000)} s"
+                )
         return roster
-
-    def _confirmed(self, agent: str) -> bool:
-        record = self._holds.records[agent]
-        known = record.config is None or record.config.known
-        return not known or any(step.what == CONFIG_HELD for step in record.steps)
 
     def _config_failed(self, agents: Iterable[str], why: str) -> None:
         for agent in agents:

@@ -145,8 +145,8 @@ async def test_leaving_waits_for_a_command_that_is_under_way() -> None:
         assert "clawtop resume coder" in shown(app)
         assert "leave now" in shown(app)
         assert app.is_running
-        (command,) = feed.submitted
-        feed.outcome.set_result(outcome(command, Result(target("coder"), True, "", settled=210, verified_after=420)))
+        done = Result(target("coder"), True, "", settled=210, verified_after=420)
+        feed.outcome.set_result(outcome(Pause((target("coder"),)), done))
         await settled(pilot)
     assert app.return_value == 0
 

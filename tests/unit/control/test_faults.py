@@ -338,6 +338,63 @@ async def test_a_write_that_comes_through_after_all_is_undone(tmp_path: Path, mo
     assert pretend.state() == before
 
 
+async def test_a_write_that_may_still_come_keeps_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clawtop.control.resuming._LATE_SECONDS", 0.01)
+    pretend = working()
+    before = pretend.state()
+    gateway = pretend.gateway()
+    write = gateway.handlers["config.patch"]
+    late: list[Params] = []
+
+    def die(params: Params) -> object:
+        late.append(params)
+        raise Death
+
+    gateway.handlers["config.patch"] = die
+    async with gateway:
+        switch = switch_to(gateway, tmp_path)
+        await pause(switch)
+        await switch.stop()
+        gateway.handlers["config.patch"] = write
+        later = switch_to(gateway, tmp_path)
+        early, kept = await resume(later), on_disk(tmp_path)
+        write(late.pop())
+        done = await resume(later)
+        await later.stop()
+
+    assert not early.verified
+    assert (
+        "may still be writing the hold into the config, so the hold file stays: resume it once more in" in early.detail
+    )
+    assert kept == [CODER]
+    assert done.verified, done.detail
+    assert pretend.state() == before
+    assert on_disk(tmp_path) == []
+
+
+async def test_a_write_that_never_comes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clawtop.control.resuming._LATE_SECONDS", 0.01)
+    pretend = working()
+    before = pretend.state()
+    gateway = pretend.gateway()
+    write = gateway.handlers["config.patch"]
+
+    def die(_: Params) -> object:
+        raise Death
+
+    gateway.handlers["config.patch"] = die
+    async with gateway:
+        switch = switch_to(gateway, tmp_path)
+        await pause(switch)
+        await switch.stop()
+        gateway.handlers["config.patch"] = write
+        monkeypatch.setattr("clawtop.control.resuming._LONGEST_WRITE", 0)
+        resumed = await resume(switch_to(gateway, tmp_path))
+
+    assert resumed.verified, resumed.detail
+    assert pretend.state() == before
+
+
 async def until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
     """Wait for a change after which this holds."""
     async with asyncio.timeout(20):

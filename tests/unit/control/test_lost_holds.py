@@ -123,8 +123,8 @@ async def test_a_hook_that_pauses_over_a_damaged_file_notes_where_it_lies(tmp_pa
     assert [str(path) for path in store.path(bot).parent.glob("*.damaged-*")] == [record.damaged]
 
 
-def test_where_a_damaged_file_lies_is_read_as_it_was_written() -> None:
-    record = HoldRecord(CODER, 1, "me@here", 1, damaged="/state/holds/x.json.damaged-1")
+def test_where_a_damaged_file_lies_and_what_is_being_written_is_read_as_it_was_written() -> None:
+    record = HoldRecord(CODER, 1, "me@here", 1, damaged="/state/holds/x.json.damaged-1", writing=5)
     assert from_json(orjson.loads(orjson.dumps(to_json(record)))) == record
 
 
