@@ -62,7 +62,8 @@ class Watch:
             ):
                 self._changed.update(path for _, path in changes)
                 self._woken.set()
-        except (OSError, RuntimeError) as error:
-            # A folder went away, or the system's watches are used up: the sweep goes on alone.
+        except (OSError, RuntimeError, ExceptionGroup) as error:
+            # A folder went away, the system's watches are used up, or a file's name is no text, which comes as a group:
+            # the sweep goes on alone.
             _log.warning("watching %d folders ended: %s", len(folders), error)
             self._folders = frozenset()

@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ async def once(folder: Path) -> Remembered:
 
 def counters(outlet: Remembered) -> Counters:
     return total(outlet.events).counters
+
+
+def has_calls(count: int) -> Callable[[Remembered], bool]:
+    return lambda so_far: counters(so_far).calls == count
 
 
 def detail(outlet: Remembered) -> str:
@@ -375,6 +379,18 @@ async def test_names_that_are_no_text_are_spelled(tmp_path: Path) -> None:
         assert rows == {"a": 3, "b\\xff": 2}
         assert {row.label for row in seen(outlet.events, Grouping.SESSION).rows} == {"s1", "s\\xfe"}
         detail(outlet).encode()
+
+
+async def test_a_file_whose_name_is_no_text_does_not_end_the_others(tmp_path: Path) -> None:
+    quiet = session_file(tmp_path, "a", "s1", STORY)
+    odd = quiet.with_name(os.fsdecode(b"s\xfe.jsonl"))
+    odd.write_bytes(lines([header("s")]))
+    async with outlets.followed(source(tmp_path), LATER) as outlet:
+        for number in range(3):
+            for place in (odd, quiet):
+                with place.open("ab") as file:
+                    file.write(lines([answer(f"{number} {place == odd}", T0 + 5000)]))
+            await outlet.until(has_calls(4 + 2 * number))
 
 
 async def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
