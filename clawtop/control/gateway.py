@@ -266,7 +266,11 @@ class GatewayControl:
             steps = {agent: tuple(resuming.steps(agent)) if resuming else () for agent in agents}
             why = f"what is undone cannot be written down ({error})" if isinstance(error, OSError) else str(error)
             held = {agent: _asker(record) for agent, record in records.items() if agent not in unwritten - set(damaged)}
-            return {agent: failed(self._target(agent), why, steps[agent], held.get(agent)) for agent in agents}
+            never = {} if resuming else {it: not_held(self._target(it), why) for it in unwritten - set(damaged)}
+            return {
+                agent: never.get(agent) or failed(self._target(agent), why, steps[agent], held.get(agent))
+                for agent in agents
+            }
         for agent, one in done.items():
             if not (one.conflicts or one.problems):
                 self._lift(agent, one, damaged=agent in damaged)

@@ -54,9 +54,10 @@ def lifted_elsewhere(target: Target) -> Result:
     return Result(target, verified=True, detail="lifted by somebody else", lifted=True)
 
 
-def not_held(target: Target) -> Result:
-    """A resume where there is no hold."""
-    return Result(target, verified=False, detail="it is not held", lifted=True)
+def not_held(target: Target, unasked: str = "") -> Result:
+    """A resume where there is no hold, or no hold file and a gateway that could not be asked, with the reason."""
+    detail = f"it is not held, as far as it has no hold file: {unasked}" if unasked else "it is not held"
+    return Result(target, verified=False, detail=detail, lifted=True)
 
 
 def interrupted(command: Command, target: Target, known: Hold | None, *, stands: bool) -> Result:

@@ -93,6 +93,7 @@ async def test_a_pause_that_reached_nobody_holds_nobody(tmp_path: Path) -> None:
 
     assert (paused.verified, paused.hold, after) == (False, None, {})
     assert (resumed.verified, resumed.hold, dict(switch.holds())) == (False, None, {})
+    assert resumed.detail.startswith("it is not held, as far as it has no hold file: nothing listens at")
     assert on_disk(tmp_path) == []
 
 
