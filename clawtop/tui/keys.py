@@ -61,7 +61,7 @@ ON_ROW = tuple(binding for binding in ACT if binding.id != "pause.all")
 """Those of them that the page of one row has as well."""
 
 APP: tuple[Binding, ...] = (
-    _key("question_mark,f1,h", "keys", "help", "This page", "help", MORE),
+    _key("question_mark,f1,h", "keys", "help", "What the keys do: this page", "help", MORE),
     _key("ctrl+p", "command_palette", "palette", "Find a command by its name", "palette", MORE),
     _key("S", "save_picture", "screenshot", "Save what is on the screen as an SVG file", "screenshot", MORE),
     _key("q,f10", "leave", "quit", "Leave clawtop", "quit", MORE),

@@ -205,11 +205,14 @@ def column_at(places: Layout, x: int) -> Column | None:
 
 
 def next_sort(places: Layout, current: str, step: int) -> Column | None:
-    """The sortable column `step` places right of the one that sorts now, None where there is none."""
+    """The sortable column `step` places right of the one that sorts now, None where there is none.
+
+    One that is not shown counts as standing where it would stand.
+    """
     sortable = [place.column for place in places if place.column.sort is not None]
-    at = next((index for index, column in enumerate(sortable) if column.sort == current), None)
-    if not sortable:
-        return None
-    if at is None:
-        return sortable[0]
+    now = next((column for column in COLUMNS if column.sort == current), None)
+    if now is not None and now not in sortable:
+        behind = (at for at, column in enumerate(sortable) if COLUMNS.index(column) > COLUMNS.index(now))
+        sortable.insert(next(behind, len(sortable)), now)
+    at = 0 if now is None else sortable.index(now)
     return sortable[at + step] if 0 <= at + step < len(sortable) else None

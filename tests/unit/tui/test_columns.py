@@ -147,7 +147,8 @@ def test_the_next_column_that_sorts() -> None:
     assert right is BY_ID["cost"]
     assert next_sort(NARROW, "cost", 1) is None
     assert next_sort(NARROW, "usd_per_hour", -1) is BY_ID["name"]
-    assert next_sort(NARROW, "sessions", 1) is BY_ID["state"]
+    assert [next_sort(NARROW, "calls", step) for step in (-1, 1)] == [BY_ID["cost"], None]
+    assert next_sort(NARROW[1:], "state", 1) is BY_ID["name"]
     assert next_sort((), "cost", 1) is None
 
 
