@@ -23,12 +23,9 @@ _COUNT = re.compile(r"count by \(__name__\) \((\{.*\})\)")
 _TOPK = re.compile(rf"topk\((\d+), ({_NAME})\)")
 _CHANGED = re.compile(rf"\(({_NAME}) != \(\1 offset (\d+)s\)\) or \(\1 unless \(\1 offset \2s\)\)")
 _LATEST_ANY = re.compile(r'last_over_time\((\{__name__=~"[^"]*"\})\[(\d+)s\]\)')
-_BEFORE = r"last_over_time\(\1\[\2s\] offset \2s\)"
-_CHANGED_BETWEEN = re.compile(
-    rf"last_over_time\(({_NAME})\[(\d+)s\]\) unless \(last_over_time\(\1\[\2s\]\) == {_BEFORE}\)"
-)
-_APPEARED = re.compile(rf"min_over_time\(({_NAME})\[(\d+)s\]\) unless \(min_over_time\(\1\[\2s\]\) >= {_BEFORE}\)")
-_FELL = re.compile(rf"increase\(({_NAME})\[(\d+)s\]\) and \(resets\(\1\[\2s\]\) > 0\)")
+_LATEST = re.compile(rf"last_over_time\(({_NAME})\[(\d+)s\]\)")
+_LEAST = re.compile(rf"min_over_time\(({_NAME})\[(\d+)s\]\)")
+_FELL = re.compile(rf"increase\(({_NAME})\[(\d+)s\]\) and \(resets\(\1\[(\d+)s\]\) > 0\)")
 
 
 class FakePrometheus:
@@ -131,22 +128,28 @@ class FakePrometheus:
         if found := _TOPK.fullmatch(expression):
             largest = sorted(self._now(found[2], at).items(), key=lambda item: -float(item[1]))
             return dict(largest[: int(found[1])])
+        found = _CHANGED.fullmatch(expression)
+        if found is None:
+            return self._over_time(expression, at)
+        before = self._now(found[1], at - int(found[2]) * 1000)
+        return {labels: value for labels, value in self._now(found[1], at).items() if before.get(labels) != value}
+
+    def _over_time(self, expression: str, at: int) -> Vector:
         if found := _LATEST_ANY.fullmatch(expression):
             (names,) = _ANY.fullmatch(found[1]).groups()  # type: ignore[union-attr]
             return {labels: values[-1] for labels, values in self._within(names, at, int(found[2])).items()}
-        for pattern, between in ((_CHANGED_BETWEEN, _changed), (_APPEARED, _appeared), (_FELL, _fell)):
-            if found := pattern.fullmatch(expression):
-                name, seconds = found[1], int(found[2])
-                earlier = self._within(name, at - seconds * 1000, seconds)
-                return {
-                    labels: told
-                    for labels, values in self._within(name, at, seconds).items()
-                    if (told := between(values, earlier.get(labels, [None])[-1])) is not None
-                }
-        found = _CHANGED.fullmatch(expression)
+        if found := _LATEST.fullmatch(expression):
+            return {labels: values[-1] for labels, values in self._within(found[1], at, int(found[2])).items()}
+        if found := _LEAST.fullmatch(expression):
+            return {
+                labels: min(values, key=float) for labels, values in self._within(found[1], at, int(found[2])).items()
+            }
+        found = _FELL.fullmatch(expression)
         assert found is not None, expression
-        before = self._now(found[1], at - int(found[2]) * 1000)
-        return {labels: value for labels, value in self._now(found[1], at).items() if before.get(labels) != value}
+        longer = self._within(found[1], at, int(found[3]))
+        fell = {labels for labels, values in longer.items() if _falls(values)}
+        within = self._within(found[1], at, int(found[2]))
+        return {labels: _increase(values) for labels, values in within.items() if labels in fell}
 
     def _within(self, pattern: str, at: int, seconds: int) -> dict[Labels, list[str]]:
         """The samples of series within so many seconds."""
@@ -171,19 +174,12 @@ class FakePrometheus:
         return found
 
 
-def _changed(values: list[str], before: str | None) -> str | None:
-    return None if before is not None and float(values[-1]) == float(before) else values[-1]
+def _falls(values: list[str]) -> bool:
+    return any(float(after) < float(one) for one, after in itertools.pairwise(values))
 
 
-def _appeared(values: list[str], before: str | None) -> str | None:
-    least = min(values, key=float)
-    return None if before is not None and float(least) >= float(before) else least
-
-
-def _fell(values: list[str], _: str | None) -> str | None:
+def _increase(values: list[str]) -> str:
     steps = [(float(one), float(after)) for one, after in itertools.pairwise(values)]
-    if all(after >= one for one, after in steps):
-        return None
     return f"{sum(after - one if after >= one else after for one, after in steps)}"
 
 

@@ -83,6 +83,15 @@ def phases(since: int, now: int) -> list[Phase]:
     return found
 
 
+def appearances(found: Iterable[Found], phase: Phase) -> list[int]:
+    """The looks of a phase at which a series has a value that has none a step before, in order."""
+    began: set[int] = set()
+    for one in found:
+        known = {at for at, _ in one.points}
+        began.update(at for at in known if at > phase.start and at - phase.step not in known)
+    return sorted(began)
+
+
 @dataclass(slots=True)
 class _Meter:
     """One series: what it means, its identity, and its last value (a cost in millionths of a micro-dollar)."""
@@ -314,10 +323,6 @@ class PrometheusReader:
                 yield at, *self._grown(meter, least[at])
             if at in points:
                 yield at, *self._grown(meter, points[at])
-            elif before is not None and meter.last is not None and before > meter.last:
-                # it is where it was at the last look, and had fallen in between
-                more, meter.last = before - meter.last, before
-                yield at, more, False
 
     def _value(self, meter: _Meter, text: str, otherwise: int | None = None) -> int | None:
         try:

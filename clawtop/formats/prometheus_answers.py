@@ -19,8 +19,8 @@ Points = Sequence[tuple[int, str]]
 class Found(NamedTuple):
     """One series of an answer: its labels, and its values as (Unix ms, text), oldest first.
 
-    Where looks are far from each other `least` are the smallest values between two, where a counter appeared or fell,
-    and `grown` says by how much it grew from one look to the next in which it fell.
+    Where looks are far from each other `least` are the smallest values since the look before, told where a counter
+    appeared, and `grown` says by how much it grew since then, where it fell.
     """
 
     labels: Mapping[str, str]

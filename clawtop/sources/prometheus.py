@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from clawtop.formats.prometheus import HISTORY_MS, HOUR_MS, Phase, PrometheusReader, phases
+from clawtop.formats.prometheus import HISTORY_MS, HOUR_MS, Phase, PrometheusReader, appearances, phases
 from clawtop.formats.prometheus_answers import Found, joined, number
 from clawtop.formats.prometheus_names import Family, counts_for, is_known
 from clawtop.model.errors import SourceError, Unusable
@@ -27,8 +27,8 @@ class PrometheusSource:
     """All `clawtop_*`, `openclaw_*` and `gen_ai_*` series of one Prometheus.
 
     History is asked for by what changed from one step to the next, so that idle counters cost nothing; where steps are
-    hours, also by what lies between them, as targets come, go and begin again. What was missed while it could not be
-    reached is fetched when it can be again.
+    hours, by the last values of each and what lies between them, as targets come, go and begin again. What was missed
+    while it could not be reached is fetched when it can be again.
     """
 
     def __init__(self, address: Address, *, poll: float = _POLL_SECONDS) -> None:
@@ -158,19 +158,23 @@ class PrometheusSource:
         return (await api.query_range(f"({name} != ({before})) or ({name} unless ({before}))", phase)).found
 
     async def _between(self, api: Api, name: str, phase: Phase) -> list[Found]:
-        """What changed, also of series that are there at no look, and where counters appeared or fell between looks."""
-        latest, before = _latest(name, phase.step), _latest(name, phase.step, offset=phase.step)
-        changed = await api.query_range(f"{latest} unless ({latest} == {before})", phase)
+        """The last values of each step, also of what is at no look, and what lies between where counters began."""
+        step = phase.step
+        latest = (await api.query_range(_latest(name, step), phase._replace(start=phase.start - step))).found
         family = counts_for(name)
         if family is None:
-            return joined(name, changed.found, (), ())
-        window = f"{name}[{phase.step // 1000}s]"
-        least = f"min_over_time({window})"
-        appeared = await api.query_range(f"{least} unless ({least} >= {before})", phase)
+            return joined(name, latest, (), ())
+        window = f"{name}[{step // 1000}s]"
+        least: list[Found] = []
+        began = appearances(latest, phase)
+        if began:
+            first = phase._replace(start=began[0] - step, end=began[-1])
+            least = (await api.query_range(f"min_over_time({window})", first)).found
         if family is Family.CLAWTOP:
-            return joined(name, changed.found, appeared.found, ())  # it begins again with what it had told
-        fallen = await api.query_range(f"increase({window}) and (resets({window}) > 0)", phase)
-        return joined(name, changed.found, appeared.found, fallen.found)
+            return joined(name, latest, least, ())  # where it begins again it tells all that it had told
+        # a counter may also have fallen from the last value before the window to the first one in it
+        fallen = await api.query_range(f"increase({window}) and (resets({name}[{2 * step // 1000}s]) > 0)", phase)
+        return joined(name, latest, least, fallen.found)
 
     async def _put(self, outlet: Outlet, events: Sequence[Event]) -> None:
         for start in range(0, len(events), _BATCH):
@@ -216,10 +220,9 @@ def _any_of(names: Sequence[str]) -> str:
     return f'{{__name__=~"{"|".join(names)}"}}'
 
 
-def _latest(series: str, length: int, *, offset: int = 0) -> str:
+def _latest(series: str, length: int) -> str:
     """The last values within so many milliseconds, also of what is gone at their end."""
-    back = f" offset {offset // 1000}s" if offset else ""
-    return f"last_over_time({series}[{length // 1000}s]{back})"
+    return f"last_over_time({series}[{length // 1000}s])"
 
 
 def _targets(count: int) -> str:
