@@ -200,8 +200,8 @@ async def test_a_session_that_stays_unreadable_keeps_no_other_waiting(
 
     monkeypatch.setattr(AgentDatabase, "read", failing)
     async with outlets.followed(source(tmp_path), LATER) as outlet:
-        await outlet.until(lambda so_far: counters(so_far).calls == 6)
-        assert "disk I/O error" in detail(outlet)
+        await outlet.until(has_calls(6))
+        await outlet.until(lambda so_far: "disk I/O error" in detail(so_far))
 
 
 # ---- a gateway that cannot be seen
