@@ -334,7 +334,7 @@ class Fleet:
         self._changed(strand.cell.agent)
 
     def _price_list(self, event: PriceList) -> None:
-        if self._prices.declare(event.host, event.prices):
+        if self._prices.declare(event.host, event.prices, event.agents):
             self._store.reprice(event.host)
             self._boards.clear()
 

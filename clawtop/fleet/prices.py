@@ -1,10 +1,10 @@
 """What a call costs where its source logged no cost.
 
-First what the gateway's own config states for the host, then the list price of genai-prices by provider and
+First what the gateway's own config states for its agents, then the list price of genai-prices by provider and
 model, else it is unknown. Nothing here goes to the network: genai-prices brings its data along.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
@@ -43,14 +43,21 @@ class PriceBook:
 
     def __init__(self, catalogue: Catalogue | None = None) -> None:
         self._catalogue = catalogue or _genai_prices
-        self._declared: dict[tuple[str, str, str], Price] = {}
+        self._declared: dict[tuple[str, str | None], dict[tuple[str, str], Price]] = {}
         self._listed: dict[tuple[str, str], Callable[[int], tuple[Rates, ...]] | None] = {}
 
-    def declare(self, host: str, prices: Mapping[tuple[str, str], Price]) -> bool:
-        """Take the prices of a host's config; False where nothing is new. A price once stated stays."""
-        added = {(host, provider, model): price for (provider, model), price in prices.items()}
-        changed = any(self._declared.get(key) != price for key, price in added.items())
-        self._declared.update(added)
+    def declare(
+        self, host: str, prices: Mapping[tuple[str, str], Price], agents: Collection[str] | None = None
+    ) -> bool:
+        """Take the prices of a config for these agents of a host, or for all; False where nothing is new.
+
+        A price once stated stays.
+        """
+        changed = False
+        for agent in (None,) if agents is None else agents:
+            known = self._declared.setdefault((host, agent), {})
+            changed |= any(known.get(name) != price for name, price in prices.items())
+            known.update(prices)
         return changed
 
     def declared(self, host: str, agent: str, provider: str, model: str) -> Price | None:
@@ -58,7 +65,11 @@ class PriceBook:
 
         It speaks of that gateway's agents: their ids hold no colon, as `claude:api` does.
         """
-        return None if ":" in agent else self._declared.get((host, provider, model))
+        for whose in () if ":" in agent else (agent, None):
+            price = self._declared.get((host, whose), {}).get((provider, model))
+            if price is not None:
+                return price
+        return None
 
     def listed(
         self, provider: str, model: str, at: int, tokens: Tokens, cache_write_1h: int = 0, *, calls: int = 1

@@ -215,13 +215,15 @@ class Price(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """The prices a gateway's own config states for a host's agents, by (provider, model).
+    """The prices a gateway's own config states for its agents, by (provider, model).
 
-    All zeros mean free; a model that is missing has no known price.
+    All zeros mean free; a model that is missing has no known price. `agents` are those of the gateway, as several may
+    be on one host; None where all of the host are its own.
     """
 
     host: str
     prices: Mapping[tuple[str, str], Price]
+    agents: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,9 @@ class DemoFleet:
             at, events = next(life)
             heapq.heappush(self._due, (at, index, events, life))
         yield PriceList(
-            HOST, {(model.provider, model.name): model.price for model in MODELS if model.price is not None}
+            HOST,
+            {(model.provider, model.name): model.price for model in MODELS if model.price is not None},
+            frozenset(states),
         )
         for event in self._until(now):
             if isinstance(event, SessionState):

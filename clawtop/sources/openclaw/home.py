@@ -100,6 +100,7 @@ class OpenClawSource:
         self._agents: dict[str, _Agent] = {}
         self._config = GatewayConfig()
         self._introduced: set[str] = set()
+        self._priced: set[str] = set()
         self._unread: dict[str, UnreadableError] = {}
         self._jobs = (0, 0, 0)
         self._grace = 0
@@ -116,7 +117,6 @@ class OpenClawSource:
         self._check_folder()
         outlet.report(self._status())
         self._config = self._read_config()
-        await outlet.put([PriceList(HOST, self._config.prices)])
         self._grace = _GRACE_MS if follow else 0
         await self._history(outlet, follow=follow)
         if not follow:
@@ -130,6 +130,7 @@ class OpenClawSource:
     async def _history(self, outlet: Outlet, *, follow: bool) -> None:
         self._read_cron_names()
         self._discover()
+        await outlet.put(self._prices())
         self._look_at_gateway(outlet.now())
         for batch in self._read_history(outlet.now()):
             await outlet.put(batch)
@@ -214,6 +215,12 @@ class OpenClawSource:
             name = spelled(entry.name)
             if name not in self._agents and self._is_folder(entry):
                 self._agents[name] = self._agent(name, Path(entry.path))
+
+    def _prices(self) -> list[Event]:
+        """What the config says of agents that were found since the last time: other homes' agents have other prices."""
+        found = self._agents.keys() - self._priced
+        self._priced |= found
+        return [PriceList(HOST, self._config.prices, frozenset(found))] if found else []
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         part = f"agents/{spelled(entry.name)}"
@@ -307,6 +314,7 @@ class OpenClawSource:
     def _read_fresh(self, changed: set[str], now: int, *, due: bool, thorough: bool) -> Iterator[list[Event]]:
         self._read_cron_names()
         self._discover()
+        yield self._prices()
         self._look_at_gateway(now)
         touched = {str(Path(path).parent) for path in changed}
         for agent in self._agents.values():

@@ -7,6 +7,7 @@ from clawtop.model.events import (
     Attempt,
     Compaction,
     Declared,
+    Event,
     Outcome,
     Price,
     PriceList,
@@ -219,6 +220,20 @@ def test_the_config_goes_before_the_list_price() -> None:
 
 def test_prices_are_those_of_the_call_s_own_host() -> None:
     assert money(only(fleet(PRICED, call("a", cost=None, key=CODER._replace(host="far"))))) == (0, Basis.UNKNOWN, 1)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (2, 0, 1)])
+def test_prices_are_those_of_the_gateway_that_has_the_agent(order: tuple[int, ...]) -> None:
+    dear = PriceList("local", {("listed", "normal"): Price(1_000_000, 0, 0, 0)}, frozenset({"coder"}))
+    free = PriceList("local", {("listed", "normal"): Price(0, 0, 0, 0)}, frozenset({"main"}))
+    calls: list[Event] = [
+        call(agent, provider="listed", cost=None, key=CODER._replace(agent=agent))
+        for agent in ("coder", "main", "wrapper")
+    ]
+    parts: list[list[Event]] = [[dear], [free], calls]
+    made = fleet(*(event for place in order for event in parts[place]))
+    rows = {row.label: (row.cost, row.basis) for row in shot(made).rows}
+    assert rows == {"coder": (100, Basis.PRICED), "main": (0, Basis.PRICED), "wrapper": (450, Basis.PRICED)}
 
 
 def test_where_the_money_comes_from() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from clawtop.model.errors import SourceError
 from clawtop.model.events import PriceList, SessionState, State
-from clawtop.model.snapshot import Grouping, Health
+from clawtop.model.snapshot import Basis, Grouping, Health
 from clawtop.sources.openclaw import OpenClawSource, find_homes
 from clawtop.sources.openclaw import state as gateway_state
 from clawtop.sources.openclaw.sqlite import Database
@@ -133,6 +133,28 @@ async def test_prices_come_from_a_config_in_json5(tmp_path: Path, config: str, k
     if config in ("", "{ this is not json5"):
         assert outlet.status is not None
         assert "openclaw.json" in outlet.status.detail
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+async def test_the_prices_of_one_home_are_not_those_of_another(tmp_path: Path, order: str) -> None:
+    for home, price in (("a", 1), ("b", 0)):
+        model = {"id": "free", "cost": {"input": price, "output": 0}}
+        session_file(tmp_path / home, f"of-{home}", "s1", [answer("e1", T0, cost=0, model="free")])
+        config = {"models": {"providers": {"mock": {"models": [model]}}}}
+        (tmp_path / home / "openclaw.json").write_text(json.dumps(config))
+    events = [event for home in order for event in (await once(tmp_path / home)).events]
+    rows = {row.label: (row.cost > 0, row.basis) for row in seen(events).rows}
+    assert rows == {"of-a": (True, Basis.PRICED), "of-b": (False, Basis.PRICED)}
+
+
+async def test_an_agent_that_appears_later_has_the_prices_of_its_home(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    model = {"id": "free", "cost": {"input": 0, "output": 0}}
+    (tmp_path / "openclaw.json").write_text(json.dumps({"models": {"providers": {"mock": {"models": [model]}}}}))
+    async with followed(tmp_path) as outlet:
+        session_file(tmp_path, "late", "s1", [answer("e1", T0, cost=0, model="free")])
+        await outlet.until(lambda so_far: calls(so_far) == 1)
+    assert total(outlet.events).counters.unpriced_calls == 0
 
 
 async def test_hostile_names_are_names(tmp_path: Path) -> None:
