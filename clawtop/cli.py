@@ -169,7 +169,9 @@ def _sources(options: argparse.Namespace, settings: "Settings") -> tuple[Sequenc
     problems: list[str] = []
     for uri in uris:
         try:
-            named = [*named, open_one(uri)]
+            source = open_one(uri)
+            if source.uri not in {each.uri for each in named}:  # one place is read once, however often it is named
+                named = [*named, source]
         except UsageError as error:
             if options.source:
                 raise

@@ -54,6 +54,12 @@ def test_once_json(home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["sources"][0]["state"] == "ok"
 
 
+def test_a_source_that_is_named_twice_is_read_once(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    far = "prometheus:http://127.0.0.1:1"
+    assert main(["--once", "--json", "-s", home, "-s", home, "-s", far, "-s", f"{far}/"]) == 1
+    assert [source["uri"] for source in json.loads(capsys.readouterr().out)["sources"]] == [home, far]
+
+
 @pytest.mark.parametrize(
     ("more", "agents"),
     [
