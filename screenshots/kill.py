@@ -12,10 +12,10 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from clawtop.control.switch import Switch
-from clawtop.discovery import open_source
 from clawtop.engine import Engine
 from clawtop.model.snapshot import Snapshot, View, Window
 from clawtop.reach import Reach
+from clawtop.sources.openclaw import OpenClawSource
 from clawtop.tui.app import ClawtopApp
 from clawtop.tui.options import Colours, ScreenOptions
 from tests.e2e.lab import Lab
@@ -45,8 +45,8 @@ async def until(pilot: Pilot[int], engine: Engine, happened: Callable[[Snapshot]
 
 async def show(lab: Lab) -> None:
     """Before, the question, and after."""
-    home = f"openclaw:{lab.state_dir}"
-    sources = [open_source(home)]
+    # where a person would have it, and not where the test's gateway lies
+    sources = [OpenClawSource("openclaw:~/.openclaw", lab.state_dir)]
     reach = Reach(sources, {"OPENCLAW_GATEWAY_TOKEN": lab.token}, None)
     with tempfile.TemporaryDirectory() as state:
         ways = reach.ways(hooks=(), config_hold=True)

@@ -13,6 +13,8 @@ from pathlib import Path
 from clawtop.discovery import open_source
 from clawtop.engine import Engine
 from clawtop.model.snapshot import Grouping, Snapshot, View, Window
+from clawtop.sources import Source
+from clawtop.sources.openclaw import OpenClawSource
 from clawtop.tui.app import ClawtopApp
 from clawtop.tui.options import Colours, ScreenOptions
 
@@ -35,9 +37,9 @@ def is_read(snapshot: Snapshot) -> bool:
     return bool(snapshot.rows) and not snapshot.reading
 
 
-async def take(uri: str, view: View, ready: Callable[[Snapshot], bool], shots: Sequence[Shot]) -> None:
+async def take(source: Source, view: View, ready: Callable[[Snapshot], bool], shots: Sequence[Shot]) -> None:
     """Show a source until `ready`, then press each shot's keys and save what is on the screen."""
-    engine = Engine([open_source(uri)], view, delay=0.5)
+    engine = Engine([source], view, delay=0.5)
     engine.start()
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -60,9 +62,9 @@ async def take(uri: str, view: View, ready: Callable[[Snapshot], bool], shots: S
 async def main() -> None:
     """Make all pictures."""
     hour = View(window=Window.H1)
-    await take("demo:", hour, is_read, [("before-the-runaway-120x40", (120, 40), ())])
+    await take(open_source("demo:"), hour, is_read, [("before-the-runaway-120x40", (120, 40), ())])
     await take(
-        "demo:?speed=12",
+        open_source("demo:?speed=12"),
         hour,
         runs_away,
         [
@@ -80,8 +82,8 @@ async def main() -> None:
         captured.extraction_filter = getattr(tarfile, "data_filter", None)
         captured.extractall(folder)  # noqa: S202
         everything = View(window=Window.ALL, group_by=Grouping.MODEL)
-        uri = f"openclaw:{folder}/openclaw-2026.9.6"
-        await take(uri, everything, is_read, [("openclaw-by-model-120x40", (120, 40), ("home",))])
+        home = OpenClawSource("openclaw:~/.openclaw", Path(folder) / "openclaw-2026.9.6")
+        await take(home, everything, is_read, [("openclaw-by-model-120x40", (120, 40), ("home",))])
 
 
 if __name__ == "__main__":
