@@ -38,8 +38,6 @@ ERRORS = {
 }
 FLAKY = {"flaky429": "err429", "flaky529": "err529", "quota429": "err429"}
 FAILURES_OF_A_FLAKY_MODEL = 2
-INTERNAL = "BEGIN_OPENCLAW_INTERNAL_CONTEXT"
-"""What a gateway puts around words of its own, such as the answer of a subagent."""
 MAXLOOP = int(os.environ.get("CLAWTOP_E2E_MAXLOOP", "60"))
 SLOW_CHUNKS = 75
 BOOT = uuid.uuid4().hex[:8]  # tool calls keep distinct ids over a restart
@@ -98,7 +96,7 @@ def text_of(message: Body) -> str:
 
 def is_persons(message: Body) -> bool:
     """Whether a person wrote it, and not the gateway in a person's name."""
-    return message.get("role") == "user" and INTERNAL not in text_of(message)
+    return message.get("role") == "user" and "BEGIN_OPENCLAW_INTERNAL_CONTEXT" not in text_of(message)
 
 
 def last_asked(messages: list[Body]) -> tuple[str, int]:
@@ -176,8 +174,7 @@ class Handler(BaseHTTPRequestHandler):
         body: Body = json.loads(self.rfile.read(size) or b"{}")
         model, messages, number = body.get("model", "normal"), body.get("messages", []), next(self.desk.numbers)
         asked, _ = last_asked(messages)
-        own = bool(messages) and INTERNAL in text_of(messages[-1])
-        self.desk.note(ev="req", id=number, model=model, messages=len(messages), asked=asked[-120:], internal=own)
+        self.desk.note(ev="req", id=number, model=model, messages=len(messages), asked=asked[-120:])
         failure = self.desk.fails(model, asked)
         if failure:
             self.refuse(number, *failure)
