@@ -1,6 +1,7 @@
 """audit.jsonl: one line for each request, outcome and undo. Lines are only ever added, and hold no token."""
 
 import errno
+import fcntl
 import getpass
 import os
 import socket
@@ -50,8 +51,9 @@ class Audit:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
+            # another clawtop may be in the middle of its line; the lock goes with the handle
+            fcntl.flock(handle, fcntl.LOCK_EX)
             words = (b"\n" if _ends_cut(handle) else b"") + orjson.dumps(line) + b"\n"
-            # one write a line: lines of several clawtops never mix
             written = os.write(handle, words)
         finally:
             os.close(handle)

@@ -389,6 +389,15 @@ def test_an_outcome_that_is_not_in_the_audit_log_is_said_and_is_one(
     assert shell("holds")[0] == 0
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal has it: what runs in the background of a script ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_in_the_middle_says_what_is_left_and_how_to_go_on(
     pretend: Pretend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
