@@ -398,7 +398,7 @@ class Engine:
             asyncio.run(self._main())
         except asyncio.CancelledError:
             pass
-        except BaseException as error:  # noqa: BLE001 - nobody would hear of it: readers see it as a source
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - nobody would hear of it: readers see it as a source
             self._end(error)
         finally:
             self._ready.set()

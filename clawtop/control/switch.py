@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -72,6 +72,17 @@ class Ways:
     works_of: Callable[[Target], Sequence[LocalWork]] = lambda _: ()
     processes: Sequence[ProcessRule] = ()
     doors: Callable[[Target], Sequence[Door]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """A command under way: how the holds stood before it, and in `results` what has become of it so far."""
+
+    command: Command
+    targets: Sequence[Target]
+    asker: Asker
+    before: Mapping[Target, Hold]
+    results: dict[Target, Result] = field(default_factory=dict)
 
 
 class ReadOnly(ClawtopError):
@@ -191,13 +202,13 @@ class Switch:
         if isinstance(command, Pause):
             for target in targets:
                 self._tell(target, HoldState.REQUESTED, "", asker)
-        results: dict[Target, Result] = {}
+        doing = _Doing(command, targets, asker, before)
         try:
-            await self._carry_out(command, targets, asker, before, results)
+            await self._carry_out(doing)
         except asyncio.CancelledError:
-            self._interrupted(command, targets, asker, before, results)
+            self._interrupted(doing)
             raise
-        outcome = Outcome(command, tuple(results[target] for target in targets), milliseconds_since(began))
+        outcome = Outcome(command, tuple(doing.results[target] for target in targets), milliseconds_since(began))
         try:
             self._audit.outcome(self._now(), self._who(asker), outcome)
         except OSError as error:
@@ -271,15 +282,9 @@ class Switch:
         finally:
             self._at_work -= Counter(targets)
 
-    async def _carry_out(
-        self,
-        command: Command,
-        targets: Sequence[Target],
-        asker: Asker,
-        before: Mapping[Target, Hold],
-        results: dict[Target, Result],
-    ) -> None:
-        """Put into `results` what becomes of the command, learned and kept for each gateway once it has answered."""
+    async def _carry_out(self, doing: _Doing) -> None:
+        """Do it; what becomes of it is learned and kept for each gateway once it has answered."""
+        command, asker = doing.command, doing.asker
         limit = asyncio.Semaphore(_GATEWAYS_AT_ONCE)
 
         async def one(control: GatewayControl | None, group: Sequence[Target]) -> None:
@@ -292,29 +297,23 @@ class Switch:
                         found = await self._by_gateway_of(control, command, agents, asker)
                 told = {result.target: result for result in found}
                 if not isinstance(command, Abort):
-                    self._take(told, before)
-                results.update(told)
+                    self._take(told, doing.before)
+                doing.results.update(told)
 
-        groups = self._by_gateway(targets)
+        groups = self._by_gateway(doing.targets)
         alone = [(None, [target]) for target in groups.pop(None, [])]
         await together(*(one(control, group) for control, group in [*groups.items(), *alone]))
 
-    def _interrupted(
-        self,
-        command: Command,
-        targets: Sequence[Target],
-        asker: Asker,
-        before: Mapping[Target, Hold],
-        results: dict[Target, Result],
-    ) -> None:
+    def _interrupted(self, doing: _Doing) -> None:
         """Learn and write down how far a command came that was not carried out to its end."""
+        command, targets, results = doing.command, doing.targets, doing.results
         rest = [target for target in targets if target not in results]
         cut = {it: interrupted(command, it, self._holds.get(it), stands=self._store.stands(it)) for it in rest}
         if not isinstance(command, Abort):
-            self._take(cut, before)
+            self._take(cut, doing.before)
         outcome = Outcome(command, tuple((results | cut)[target] for target in targets), 0)
         with contextlib.suppress(OSError):
-            self._audit.outcome(self._now(), self._who(asker), outcome)
+            self._audit.outcome(self._now(), self._who(doing.asker), outcome)
 
     async def _by_gateway_of(
         self, control: GatewayControl, command: Command, agents: Sequence[str], asker: Asker
